@@ -1,0 +1,37 @@
+"""Declare the registries of mmtst.
+
+Every registry is a child of mmengine's root registry with scope ``mmtst`` (a
+child of mmrazor's could not be found from mmdet's or mmengine's scope), and
+imports its modules by itself on first look-up.
+"""
+
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import Registry
+
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    scope='mmtst',
+    locations=['mmtst.augmentation', 'mmtst.models'],
+)
+HOOKS = Registry(
+    'hook',
+    parent=MMENGINE_HOOKS,
+    scope='mmtst',
+    locations=['mmtst.engine.hooks'],
+)
+DATASETS = Registry(
+    'dataset',
+    parent=MMENGINE_DATASETS,
+    scope='mmtst',
+    locations=['mmtst.datasets'],
+)
+TRANSFORMS = Registry(
+    'transform',
+    parent=MMENGINE_TRANSFORMS,
+    scope='mmtst',
+    locations=['mmtst.datasets.transforms'],
+)

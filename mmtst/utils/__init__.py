@@ -1,0 +1,1 @@
+"""Serve every other room: errors and compatibility."""

@@ -1,0 +1,40 @@
+"""Word the errors that users meet."""
+
+from __future__ import annotations
+
+
+class ConfigError(ValueError):
+    """Report an option that cannot be used.
+
+    The message has one line each for what is wrong, where it stands in the
+    config, what was got, what is allowed and how to fix it; lines whose
+    argument is ``None`` are left out.
+
+    Args:
+        what: What is wrong, as a sentence without a full stop.
+        where: Path of the option in the config, for example
+            ``model.augmentation.preset``.
+        got: The offending value.
+        allowed: What would be accepted, in words.
+        fix: What the user can do.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        got: object = None,
+        allowed: str | None = None,
+        fix: str | None = None,
+    ) -> None:
+        lines = [what]
+        if where is not None:
+            lines.append(f'  where:   {where}')
+        if got is not None:
+            lines.append(f'  got:     {got!r}')
+        if allowed is not None:
+            lines.append(f'  allowed: {allowed}')
+        if fix is not None:
+            lines.append(f'  fix:     {fix}')
+        super().__init__('\n'.join(lines))
