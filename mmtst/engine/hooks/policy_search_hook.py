@@ -1,0 +1,407 @@
+"""Search the policy at given points of a training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import torch
+from mmengine.dist import (
+    get_rank,
+    get_world_size,
+    is_main_process,
+)
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop
+
+from mmtst.engine.budget import mean_rate
+from mmtst.engine.policy_log import PolicyLog, cut_policy_log
+from mmtst.engine.randomness import derive_seed, preserved_rng, seed_all
+from mmtst.engine.run_context import (
+    common_seed,
+    excuse_timers,
+    search_model,
+    training_autocast,
+)
+from mmtst.engine.search_data import (
+    batches_per_epoch,
+    build_search_loader,
+    opened,
+    train_batch_size,
+)
+from mmtst.engine.search_loop import PolicySearch
+from mmtst.engine.search_report import build_report
+from mmtst.engine.search_schedule import (
+    SearchSchedule,
+    check_number,
+    portable_lr,
+)
+from mmtst.engine.search_types import (
+    SearchModel,
+    SearchOptions,
+    SearchSummary,
+)
+from mmtst.registry import HOOKS
+from mmtst.utils.errors import ConfigError
+
+SMALLEST_MOVE = 0.05
+ALRS = MappingProxyType({'threshold': 0.02, 'factor': 0.9})
+# Controls whose augmentation does not come from a search.
+WITHOUT_SEARCH = ('off', 'randaugment', 'replay:')
+
+
+@HOOKS.register_module()
+class PolicySearchHook(Hook):  # type: ignore[misc]
+    """Run Stage II: search the policy between steps of the training.
+
+    Student, teacher, iteration counts, schedulers, EMA, the training's own
+    batches and all global random states are afterwards what they were; only
+    the policy in the model's ``augmentation`` has moved. A search takes its
+    own batches from the training's data set. Each writes lines to
+    ``policy.jsonl`` and a report ``search_<index>.json`` into the work dir.
+    The hook keeps no state: where a resumed training stands decides which
+    searches are still to come.
+
+    Args:
+        at: Epochs (0-based) or iterations *before* which to search.
+        by_epoch: Whether ``at`` counts epochs. Iteration-based loops need
+            ``False``.
+        epochs: Length of each search in passes over the data.
+        iterations: Length of each search in steps. With neither this nor
+            ``epochs``: one pass, but at least 100 steps.
+        lr: Learning rate of SGD; ``None`` makes lr x steps 3.9, as the paper
+            has on CIFAR-100, but at most 0.1. The paper: 0.01.
+        momentum: Of SGD, in [0, 1).
+        clip_grad: Largest gradient norm, or ``None``. The reference code: 20
+            for detection and segmentation, none for classification.
+        search_temperature: Of the gates during the search, over 0; ``None``
+            for that of Stage III.
+        budget: Hold the mean rate of application, so that the search decides
+            only *which* operators: a rate in (0, 1), or ``'hold'`` for the
+            one at the start of each search. ``None`` leaves it free.
+        batch_size: Images per step and process; ``None`` as the training.
+        report_batches: Fixed batches (per process) that the report at the
+            end of each search is measured on; 0 leaves the comparison out.
+        max_nonfinite: A search stops the training at this many objectives
+            or gradients that are not finite; fewer are passed over.
+        log_interval: Steps between log lines.
+        alrs: ``dict(threshold=..., factor=...)``: between the epochs of a
+            search, multiply lr by ``factor`` where the mean objective fell
+            by less than ``threshold``, absolutely and relatively. Acts only
+            where ``epochs`` is over 1. ``None`` switches it off.
+        seed: Of all searches; ``None`` takes the run's.
+
+    Raises:
+        ConfigError: An option cannot be used; at the start of the training
+            also where ``at`` lies past its end or the model cannot be
+            searched.
+    """
+
+    # Before the timer looks at the clock (NORMAL), after RuntimeInfoHook.
+    priority = 'ABOVE_NORMAL'
+
+    def __init__(
+        self,
+        at: Sequence[int],
+        by_epoch: bool = True,
+        epochs: int | None = None,
+        iterations: int | None = None,
+        lr: float | None = None,
+        momentum: float = 0.9,
+        clip_grad: float | None = 20.0,
+        search_temperature: float | None = None,
+        budget: float | Literal['hold'] | None = None,
+        batch_size: int | None = None,
+        report_batches: int = 4,
+        max_nonfinite: int = 3,
+        log_interval: int = 10,
+        alrs: Mapping[str, float] | None = ALRS,
+        seed: int | None = None,
+    ) -> None:
+        self.schedule = SearchSchedule(at, by_epoch, epochs, iterations)
+        check_number('lr', lr, above=0, optional=True)
+        check_number('momentum', momentum, least=0, below=1)
+        check_number('clip_grad', clip_grad, above=0, optional=True)
+        check_number(
+            'search_temperature', search_temperature, above=0, optional=True
+        )
+        check_number(
+            'budget', budget, above=0, below=1, optional=True, word='hold'
+        )
+        check_number(
+            'batch_size', batch_size, least=1, whole=True, optional=True
+        )
+        check_number('report_batches', report_batches, least=0, whole=True)
+        check_number('max_nonfinite', max_nonfinite, least=1, whole=True)
+        check_number('log_interval', log_interval, least=1, whole=True)
+        check_number('seed', seed, least=0, whole=True, optional=True)
+        self.lr = lr
+        self.momentum = momentum
+        self.clip_grad = clip_grad
+        self.search_temperature = search_temperature
+        self.budget = budget
+        self.batch_size = batch_size
+        self.report_batches = report_batches
+        self.max_nonfinite = max_nonfinite
+        self.log_interval = log_interval
+        self.alrs = _checked_alrs(alrs)
+        self.seed = seed
+
+    def before_train(self, runner: Any) -> None:
+        """Check what can be checked, before anything is lost."""
+        loop = runner.train_loop
+        self.schedule.check_loop(
+            epoch_based=not isinstance(loop, IterBasedTrainLoop),
+            max_epochs=runner.max_epochs,
+            max_iters=runner.max_iters,
+        )
+        model = search_model(runner)
+        options = self._options(runner)
+        self._check_budget(model)
+        self._common_seed = common_seed(self.seed, runner)
+        self._without_search = str(
+            getattr(model, 'policy', 'searched')
+        ).startswith(WITHOUT_SEARCH)
+        if self._without_search:
+            runner.logger.info(
+                "No policy search: model.policy='%s' says what augments.",
+                getattr(model, 'policy', ''),
+            )
+        elif self.alrs is not None and options.alrs is None:
+            runner.logger.info(
+                'ALRS acts between the epochs of a search only: it does '
+                'nothing in searches of one epoch or of a number of steps.'
+            )
+        self._log = PolicyLog(None)
+        if is_main_process():
+            path = Path(runner.work_dir) / 'policy.jsonl'
+            _prepare_log(path, runner)
+            self._log = PolicyLog(path)
+
+    def before_train_epoch(self, runner: Any) -> None:
+        """Search, if this epoch is one of the times."""
+        if self.schedule.by_epoch:
+            self._search_if_due(runner, runner.epoch)
+
+    def before_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None
+    ) -> None:
+        """Search, if this iteration is one of the times.
+
+        The batch that was fetched for it is trained on afterwards.
+        """
+        if not self.schedule.by_epoch:
+            self._search_if_due(runner, runner.iter)
+
+    def _search_if_due(self, runner: Any, position: int) -> None:
+        index = self.schedule.index(position)
+        if index is None or self._without_search:
+            return
+        began = time.time()
+        with preserved_rng():
+            self._search(runner, index)
+        excuse_timers(runner, time.time() - began)
+
+    def _search(self, runner: Any, index: int) -> None:
+        """Run one search and its report."""
+        model = search_model(runner)
+        options = self._options(runner)
+        context, _ = training_autocast(runner)
+        seed = derive_seed(self._common_seed, 'search', index)
+        runner.logger.info(
+            'Policy search %d of %d before %s %d: %d steps of %d x %d '
+            'images, lr %.4g, mean rate %.3f',
+            index + 1,
+            len(self.schedule.at),
+            'epoch' if self.schedule.by_epoch else 'iteration',
+            self.schedule.at[index],
+            options.iterations,
+            get_world_size(),
+            self._batch_size(runner),
+            options.lr,
+            mean_rate(model.augmentation.policy),
+        )
+        search = PolicySearch(
+            model,
+            options,
+            seed=seed,
+            autocast=context,
+            logger=runner.logger,
+            on_log=partial(self._write_entry, runner, index),
+        )
+        with model.search_mode():
+            loader = self._loader(runner, options.iterations, seed)
+            with opened(loader) as batches:
+                summary = search.run(batches)
+            # The same batches and draws in all searches of a run.
+            report_seed = derive_seed(self._common_seed, 'report')
+            report = build_report(
+                model,
+                self._fixed_batches(runner, report_seed),
+                summary,
+                seed=report_seed,
+                autocast=context,
+            )
+        if is_main_process():
+            path = Path(runner.work_dir) / f'search_{index}.json'
+            report.write(path)
+            runner.logger.info(
+                'Report of policy search %d (%s):\n%s',
+                index + 1,
+                path.name,
+                report.table(),
+            )
+        _warn_of_stillness(runner, summary)
+
+    def _options(self, runner: Any) -> SearchOptions:
+        per_epoch = batches_per_epoch(
+            runner.train_dataloader, self._batch_size(runner)
+        )
+        steps = self.schedule.steps(per_epoch)
+        several = self.schedule.epochs is not None and self.schedule.epochs > 1
+        return SearchOptions(
+            iterations=steps,
+            steps_per_epoch=per_epoch,
+            lr=portable_lr(steps) if self.lr is None else self.lr,
+            momentum=self.momentum,
+            clip_grad=self.clip_grad,
+            budget=self.budget,
+            temperature=self.search_temperature,
+            max_nonfinite=self.max_nonfinite,
+            log_interval=self.log_interval,
+            alrs=self.alrs if several else None,
+            loss_scale=training_autocast(runner)[1],
+        )
+
+    def _batch_size(self, runner: Any) -> int:
+        if self.batch_size is not None:
+            return self.batch_size
+        return train_batch_size(runner.train_dataloader)
+
+    def _loader(self, runner: Any, num_batches: int, seed: int) -> Any:
+        train_cfg = runner.cfg.get('train_dataloader')
+        batch_sampler = None
+        if isinstance(train_cfg, dict):
+            batch_sampler = train_cfg.get('batch_sampler')
+        return build_search_loader(
+            runner.train_dataloader,
+            num_batches=num_batches,
+            batch_size=self._batch_size(runner),
+            seed=seed,
+            batch_sampler_cfg=(
+                batch_sampler if isinstance(batch_sampler, dict) else None
+            ),
+        )
+
+    def _fixed_batches(self, runner: Any, seed: int) -> list[Any]:
+        """Take the batches that the reports are measured on."""
+        if self.report_batches == 0:
+            return []
+        loader = self._loader(runner, self.report_batches, seed)
+        taken = []
+        with opened(loader) as batches:
+            for index in range(self.report_batches):
+                seed_all(derive_seed(seed, 'fetch', index, get_rank()))
+                taken.append(next(batches))
+        return taken
+
+    def _check_budget(self, model: SearchModel) -> None:
+        """Check that the clamp on the parameters leaves the budget room."""
+        if self.budget is None or self.budget == 'hold':
+            return
+        limit = float(model.augmentation.clamp_theta)
+        low, high = torch.sigmoid(torch.tensor([-limit, limit])).tolist()
+        if not low < self.budget < high:
+            raise ConfigError(
+                'The budget cannot be reached',
+                where='PolicySearchHook.budget',
+                got=self.budget,
+                allowed=f'between {low:.3f} and {high:.3f}, as '
+                f'model.augmentation.clamp_theta is {limit:g}',
+            )
+
+    def _write_entry(
+        self, runner: Any, index: int, entry: dict[str, Any]
+    ) -> None:
+        """Write one entry to policy.jsonl and to the visualizer."""
+        position = {
+            'search': index,
+            'epoch': runner.epoch,
+            'iter': runner.iter,
+        }
+        self._log.append({**position, **entry})
+        scalars = {
+            f'search/{key}': value
+            for key, value in {**entry, **entry.get('parts', {})}.items()
+            if isinstance(value, float)
+        }
+        for kind in ('prob', 'mag'):
+            for name, value in entry[kind].items():
+                scalars[f'policy/{kind}/{name}'] = value
+        # One counter over all searches; each has a last, additional entry.
+        steps = self._options(runner).iterations + 1
+        runner.visualizer.add_scalars(
+            scalars, step=index * steps + entry['step']
+        )
+
+
+def _checked_alrs(
+    alrs: Mapping[str, float] | None,
+) -> tuple[float, float] | None:
+    if alrs is None:
+        return None
+    if not isinstance(alrs, Mapping) or set(alrs) != set(ALRS):
+        raise ConfigError(
+            'alrs has two options, threshold and factor',
+            where='PolicySearchHook.alrs',
+            got=alrs,
+            allowed='dict(threshold=..., factor=...) or None',
+        )
+    check_number('alrs.threshold', alrs['threshold'], least=0)
+    check_number('alrs.factor', alrs['factor'], above=0, below=1)
+    return float(alrs['threshold']), float(alrs['factor'])
+
+
+def _prepare_log(path: Path, runner: Any) -> None:
+    """Cut the log to where a resumed training stands, or set it aside."""
+    if runner.iter > 0:
+        removed = cut_policy_log(path, runner.iter)
+        if removed:
+            runner.logger.info(
+                'Cut %d entries that lie past iteration %d off %s.',
+                removed,
+                runner.iter,
+                path.name,
+            )
+    elif path.exists():
+        old = path.with_name(f'policy.before_{runner.timestamp}.jsonl')
+        path.rename(old)
+        runner.logger.info('Set %s aside as %s.', path.name, old.name)
+
+
+def _warn_of_stillness(runner: Any, summary: SearchSummary) -> None:
+    """Warn of a search that changed next to nothing."""
+    if summary.updates == 0:
+        runner.logger.warning(
+            'The policy search made no update in %d steps: %d had no image '
+            'with an object left, %d were not finite, %d overflowed.',
+            summary.iterations,
+            summary.empty,
+            summary.nonfinite,
+            summary.overflows,
+        )
+    elif summary.largest_move < SMALLEST_MOVE:
+        runner.logger.warning(
+            'No rate moved by %.2f in this policy search (the largest by '
+            '%.3f): it hardly decides anything. Search for longer '
+            '(PolicySearchHook.iterations, now %d) or raise its lr (%.4g '
+            'at the end).',
+            SMALLEST_MOVE,
+            summary.largest_move,
+            summary.iterations,
+            summary.lr,
+        )
