@@ -1,0 +1,35 @@
+"""The error names what, where, got, allowed and fix, and no empty line."""
+
+import pytest
+
+from mmtst.utils import ConfigError
+
+
+def test_all_parts_stand_in_order():
+    error = ConfigError(
+        'Unknown preset',
+        where='model.augmentation.preset',
+        got='papr',
+        allowed='default, paper, official',
+        fix='write one of them',
+    )
+    assert str(error).splitlines() == [
+        'Unknown preset',
+        '  where:   model.augmentation.preset',
+        "  got:     'papr'",
+        '  allowed: default, paper, official',
+        '  fix:     write one of them',
+    ]
+
+
+def test_missing_parts_leave_no_line():
+    assert str(ConfigError('Nothing to do')) == 'Nothing to do'
+
+
+def test_values_that_are_falsy_are_still_shown():
+    assert 'got:     0' in str(ConfigError('Too few', got=0))
+
+
+def test_is_a_value_error():
+    with pytest.raises(ValueError, match='Too few'):
+        raise ConfigError('Too few')
