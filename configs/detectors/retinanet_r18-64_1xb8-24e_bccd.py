@@ -1,0 +1,10 @@
+"""The teacher of the BCCD pair: RetinaNet-R18, trained from scratch."""
+
+_base_ = [
+    'mmdet::_base_/models/retinanet_r50_fpn.py',
+    '../_base_/datasets/bccd_detection.py',
+    '../_base_/schedules/scratch_24e.py',
+    '../_base_/models/retinanet_from_scratch.py',
+]
+
+model = {{_base_.teacher_options}}

@@ -1,0 +1,135 @@
+"""Replace a searched policy by a control that a sceptic asks for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmtst.augmentation.base import (
+    AFFINE_OPERATORS,
+    COLOR_OPERATORS,
+    FIXED_OPERATORS,
+    MAGNITUDE_OPERATORS,
+    OPERATORS,
+    Policy,
+)
+from mmtst.utils.errors import ConfigError
+
+CONTROLS = ('searched', 'off', 'same_mean', 'permuted', 'randaugment')
+
+
+def check_control(control: str) -> None:
+    """Raise unless ``control`` is a known word or ``replay:FILE``.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    if control in CONTROLS or control.startswith('replay:'):
+        return
+    raise ConfigError(
+        'unknown policy control',
+        where='model.policy',
+        got=control,
+        allowed=', '.join(CONTROLS) + ', replay:FILE',
+    )
+
+
+def control_policy(
+    control: str, searched: Policy, generator: torch.Generator
+) -> Policy:
+    """Return the policy that a control applies.
+
+    Args:
+        control: ``'searched'`` (as it is), ``'same_mean'`` (all rates and
+            all magnitudes at their means), ``'permuted'`` (parameters
+            exchanged among operators of one kind, always alike), or
+            ``'randaugment'`` (every chosen operator applied, one uniform
+            magnitude for each operator and batch).
+        searched: The policy of the encoder.
+        generator: CPU generator of ``'randaugment'``.
+    """
+    if control == 'same_mean':
+        p = searched.probabilities.mean().expand_as(searched.th_p)
+        m = searched.magnitudes.mean().expand_as(searched.th_m)
+        return Policy(torch.logit(p), torch.logit(m))
+    if control == 'permuted':
+        # One fixed exchange: a control that changed from step to step would
+        # be another augmentation altogether.
+        return permute_policy(searched, torch.Generator().manual_seed(0))
+    if control == 'randaugment':
+        m = torch.rand(len(searched.th_m), generator=generator)
+        return Policy(
+            torch.full_like(searched.th_p, 30.0),
+            torch.logit(m, eps=1e-3).to(searched.th_m),
+        )
+    return searched
+
+
+def permute_policy(policy: Policy, generator: torch.Generator) -> Policy:
+    """Exchange parameters among operators of the same kind.
+
+    Affine operators trade with affine ones, colour with colour, fixed with
+    fixed, so that mean rate and mean magnitude stay as they are. An
+    operator's rate and magnitude move together.
+
+    Args:
+        policy: What to permute.
+        generator: CPU generator.
+    """
+    order: list[Tensor] = []
+    start = 0
+    for kind in (AFFINE_OPERATORS, COLOR_OPERATORS, FIXED_OPERATORS):
+        order.append(start + torch.randperm(len(kind), generator=generator))
+        start += len(kind)
+    index = torch.cat(order).to(policy.th_p.device)
+    return Policy(
+        policy.th_p[index], policy.th_m[index[: len(MAGNITUDE_OPERATORS)]]
+    )
+
+
+def read_policy(path: str | Path, where: str = 'model.policy') -> Policy:
+    """Read a policy from JSON, or from the last line of a JSON-lines file.
+
+    The file has ``probabilities`` and ``magnitudes``, each a mapping from
+    operator names to numbers in [0, 1].
+
+    Raises:
+        ConfigError: The file is missing or malformed, lacks an operator or
+            has an unknown one, or a number lies outside [0, 1].
+    """
+
+    def refuse(what: str) -> ConfigError:
+        return ConfigError(
+            what,
+            where=where,
+            got=str(path),
+            allowed='a policy.jsonl of a search, or a JSON file with '
+            '"probabilities" and "magnitudes"',
+        )
+
+    try:
+        lines = Path(path).read_text().strip()
+        try:
+            data = json.loads(lines)
+        except json.JSONDecodeError:
+            data = json.loads(lines.splitlines()[-1])
+    except FileNotFoundError as error:
+        raise refuse('the policy file does not exist') from error
+    except (json.JSONDecodeError, IndexError, UnicodeDecodeError) as error:
+        raise refuse(f'the policy file is not JSON: {error}') from error
+    columns = []
+    for key, names in (
+        ('probabilities', OPERATORS),
+        ('magnitudes', MAGNITUDE_OPERATORS),
+    ):
+        values = data.get(key) if isinstance(data, dict) else None
+        if not isinstance(values, dict) or set(values) != set(names):
+            raise refuse(f'"{key}" must name exactly {", ".join(names)}')
+        column = torch.tensor([float(values[name]) for name in names])
+        if not bool(((column >= 0) & (column <= 1)).all()):
+            raise refuse(f'"{key}" must lie in [0, 1]')
+        columns.append(torch.logit(column, eps=1e-6))
+    return Policy(*columns)

@@ -1,0 +1,5 @@
+"""Plug the methods into mmrazor as algorithms."""
+
+from .tst import TSTDistill
+
+__all__ = ['TSTDistill']

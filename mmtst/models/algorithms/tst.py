@@ -1,0 +1,388 @@
+"""Distil a student on images searched for it (TST)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.dist import get_rank
+from mmengine.model import BaseModel
+from mmrazor.models.algorithms import SingleTeacherDistill
+from mmrazor.models.utils import add_prefix
+from torch import Tensor
+
+from mmtst.augmentation import (
+    AugmentationEncoder,
+    AugmentDraw,
+    ImageSpace,
+    Policy,
+    apply_to_samples,
+    draw_keeping_objects,
+)
+from mmtst.augmentation.controls import (
+    check_control,
+    control_policy,
+    read_policy,
+)
+from mmtst.augmentation.object_guard import GuardStats
+from mmtst.models.build import build_model, load_model
+from mmtst.models.objectives import GapObjective, GapResult
+from mmtst.models.utils import frozen_parameters, frozen_statistics
+from mmtst.registry import MODELS
+from mmtst.utils.compat import disable_inplace
+from mmtst.utils.errors import ConfigError
+
+
+@MODELS.register_module()
+class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
+    """Distil on original and augmented images, the latter searched for.
+
+    Stage III (:meth:`loss`) trains the student on each batch twice, as it is
+    and augmented under the current policy: the task loss of the student plus
+    the distiller's losses (Eq. 1). Stage II (:meth:`search_objective`, run by
+    ``PolicySearchHook``) trains the policy alone, so that the teacher is
+    right and the student wrong (Eq. 2). Stage I, the prior, comes with the
+    augmentation.
+
+    Args:
+        architecture: The student: ``dict(cfg_path=..., cfg_options=...)``, a
+            model config or a built model.
+        teacher: The teacher, likewise.
+        distiller: Config of a ``DataAugmentationDistiller``.
+        augmentation: Config of the ``AugmentationEncoder``.
+        objective: Config of the ``GapObjective``.
+        teacher_ckpt: Checkpoint of the teacher; it must fit key by key.
+        untrained_teacher: Set to ``True`` to go without ``teacher_ckpt`` (the
+            teacher then has its initial weights).
+        policy: Which policy augments: ``'searched'``, or a control:
+            ``'off'`` (both views are the original), ``'same_mean'``,
+            ``'permuted'``, ``'randaugment'``, ``'replay:FILE'``.
+        min_visible: Objects of which less is left in the frame are dropped
+            from the augmented ground truth, a fraction of their area.
+        guard: Options of ``draw_keeping_objects``.
+        seed: Seed of the augmentation's draws; by default torch's own
+            initial seed, which ``randomness.seed`` sets.
+        kwargs: Passed on to mmrazor's ``SingleTeacherDistill``.
+
+    Raises:
+        ConfigError: An option is impossible, or the teacher's checkpoint
+            does not fit.
+    """
+
+    augmentation: AugmentationEncoder
+
+    def __init__(
+        self,
+        architecture: dict[str, Any] | BaseModel,
+        teacher: dict[str, Any] | BaseModel,
+        distiller: dict[str, Any],
+        augmentation: dict[str, Any] | None = None,
+        objective: dict[str, Any] | None = None,
+        teacher_ckpt: str | None = None,
+        untrained_teacher: bool = False,
+        policy: str = 'searched',
+        min_visible: float = 0.1,
+        guard: dict[str, Any] | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        check_control(policy)
+        student = build_model(architecture, 'model.architecture')
+        built_teacher = build_model(teacher, 'model.teacher')
+        self._load_teacher(built_teacher, teacher_ckpt, untrained_teacher)
+        super().__init__(
+            distiller=distiller,
+            teacher=built_teacher,
+            architecture=student,
+            **kwargs,
+        )
+        # mmrazor's own protection does nothing on this torch: an in-place
+        # activation would overwrite the features that were recorded.
+        disable_inplace(self.student)
+        disable_inplace(self.teacher)
+        encoder = dict(augmentation or {})
+        encoder.setdefault('type', 'mmtst.AugmentationEncoder')
+        self.augmentation = MODELS.build(encoder)
+        self.augmentation.bind(self.data_preprocessor)
+        gap = dict(objective or {})
+        gap.setdefault('type', 'mmtst.GapObjective')
+        self.objective: GapObjective = MODELS.build(gap)
+        self.policy = policy
+        if policy.startswith('replay:'):
+            self.augmentation.write_policy(read_policy(policy[7:]))
+        self.min_visible = min_visible
+        self.guard = dict(guard or {})
+        self._seed = seed
+        self._generator: torch.Generator | None = None
+        self._student_space = ImageSpace.from_preprocessor(
+            self.data_preprocessor
+        )
+        self._teacher_space = ImageSpace.from_preprocessor(
+            getattr(self.teacher, 'data_preprocessor', None)
+            or self.data_preprocessor
+        )
+        recorders = self.distiller.teacher_recorders.recorders.values()
+        self._teacher_needs_head = any(
+            not r.source.startswith(('backbone', 'neck')) for r in recorders
+        )
+        self._register_state_dict_hook(_leave_teacher_out)
+        self._register_load_state_dict_pre_hook(self._keep_own_teacher)
+
+    @staticmethod
+    def _load_teacher(
+        teacher: BaseModel, path: str | None, untrained: bool
+    ) -> None:
+        if path is not None:
+            load_model(teacher, path, 'model.teacher_ckpt')
+        elif not untrained:
+            raise ConfigError(
+                'no checkpoint of the teacher',
+                where='model.teacher_ckpt',
+                allowed='a file or URL',
+                fix='set model.teacher_ckpt, or say that an untrained '
+                'teacher is meant with model.untrained_teacher=True',
+            )
+
+    def _keep_own_teacher(
+        self, state_dict: dict[str, Tensor], prefix: str, *_: Any
+    ) -> None:
+        """Fill in the teacher, which checkpoints do not hold."""
+        for name, value in self.teacher.state_dict().items():
+            state_dict.setdefault(f'{prefix}teacher.{name}', value)
+
+    def train(self, mode: bool = True) -> TSTDistill:
+        """Set the mode of all but the teacher, which stays in eval."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Return the CPU generator of the augmentation's draws."""
+        if self._generator is None:
+            seed = torch.initial_seed() if self._seed is None else self._seed
+            seed = (seed + 1_000_003 * get_rank()) % 2**63
+            self._generator = torch.Generator().manual_seed(seed)
+        return self._generator
+
+    # Stage III
+
+    def loss(
+        self, batch_inputs: Tensor, data_samples: Any = None
+    ) -> dict[str, Tensor]:
+        """Compute the losses of one Stage III step.
+
+        Args:
+            batch_inputs: (B, 3, H, W), as the data preprocessor gives them.
+            data_samples: The B samples.
+
+        Returns:
+            ``student.*``, the task losses on all 2B images, ``distill.*``,
+            and ``augment.*`` for the log.
+        """
+        inputs, samples, stats = self.views(batch_inputs, data_samples)
+        self.distiller.set_deliveries_override(False)
+        with self.distiller.recording('student'):
+            student_losses = self.student(inputs, samples, mode='loss')
+        losses: dict[str, Tensor] = add_prefix(student_losses, 'student')
+        self.distiller.set_deliveries_override(True)
+        with self.distiller.recording('teacher'), torch.no_grad():
+            self._run_teacher(self.teacher_inputs(inputs, samples), samples)
+        if self.distillation_stopped:
+            self.distiller.clear_records()
+        else:
+            distilled = self.distiller.compute_and_clear()
+            losses.update(add_prefix(distilled, 'distill'))
+        for name, value in stats.items():
+            losses[f'augment.{name}'] = batch_inputs.new_tensor(value)
+        return losses
+
+    @torch.no_grad()
+    def views(
+        self, inputs: Tensor, samples: Sequence[Any]
+    ) -> tuple[Tensor, list[Any], dict[str, float]]:
+        """Put the originals and their augmented views into one batch.
+
+        Returns:
+            (2B, 3, H, W) images, originals first; their 2B samples; what
+            the object guard has to say.
+        """
+        if self.policy == 'off':
+            return torch.cat([inputs, inputs]), [*samples, *samples], {}
+        policy = control_policy(
+            self.policy, self.augmentation.policy, self.generator
+        )
+        draw, stats = self.draw_views(inputs, samples, policy, self.generator)
+        augmented, augmented_samples = self._augment(
+            inputs, samples, policy, draw
+        )
+        logged = {
+            name: getattr(stats, name)
+            for name in ('objects_kept', 'visible_area', 'redraws')
+        }
+        views = torch.cat([inputs, augmented])
+        return views, [*samples, *augmented_samples], logged
+
+    def draw_views(
+        self,
+        inputs: Tensor,
+        samples: Sequence[Any],
+        policy: Policy,
+        generator: torch.Generator,
+    ) -> tuple[AugmentDraw, GuardStats]:
+        """Draw the randomness of one batch, keeping objects in view.
+
+        Args:
+            inputs: (B, 3, H, W); its device is the draw's.
+            samples: The B samples; boxes are read where they have any.
+            policy: Under which the objects must be kept.
+            generator: A CPU generator.
+        """
+        boxes = [
+            getattr(_bboxes(sample), 'tensor', _bboxes(sample))
+            for sample in samples
+        ]
+        empty = inputs.new_zeros((0, 4))
+        return draw_keeping_objects(
+            self.augmentation,
+            policy,
+            self._sizes(inputs, samples),
+            [empty if b is None else b for b in boxes],
+            generator,
+            **self.guard,
+        )
+
+    def _augment(
+        self,
+        inputs: Tensor,
+        samples: Sequence[Any],
+        policy: Policy,
+        draw: AugmentDraw,
+    ) -> tuple[Tensor, list[Any]]:
+        record = self.augmentation.resolve(draw, policy)
+        augmented = self.augmentation.apply(inputs, record)
+        return augmented, apply_to_samples(
+            record, samples, min_visible=self.min_visible
+        )
+
+    @staticmethod
+    def _sizes(inputs: Tensor, samples: Sequence[Any]) -> Tensor:
+        """Return the valid (height, width) of each image, (B, 2)."""
+        whole = inputs.shape[-2:]
+        sizes = [tuple(s.metainfo.get('img_shape', whole)) for s in samples]
+        return inputs.new_tensor([size[:2] for size in sizes])
+
+    def teacher_inputs(self, inputs: Tensor, samples: Sequence[Any]) -> Tensor:
+        """Normalise images as the teacher expects them.
+
+        Args:
+            inputs: (B, 3, H, W), normalised for the student.
+            samples: Say what of each image is valid; the rest is set to 0,
+                which is what padding is for a preprocessor.
+        """
+        if self._student_space == self._teacher_space:
+            return inputs
+        raw = self._student_space.to_raw(inputs)
+        images = self._teacher_space.to_network(raw)
+        height, width = inputs.shape[-2:]
+        sizes = self._sizes(inputs, samples)
+        rows = torch.arange(height, device=inputs.device) < sizes[:, :1]
+        columns = torch.arange(width, device=inputs.device) < sizes[:, 1:]
+        valid = rows[:, None, :, None] & columns[:, None, None, :]
+        return images * valid
+
+    def _run_teacher(self, inputs: Tensor, samples: Sequence[Any]) -> None:
+        """Run of the teacher what the recorders listen to, and no more."""
+        if not hasattr(self.teacher, 'extract_feat'):
+            self.teacher(inputs, samples, mode='tensor')
+            return
+        features = self.teacher.extract_feat(inputs)
+        if not self._teacher_needs_head:
+            return
+        if hasattr(self.teacher, 'bbox_head'):
+            # Called, not `.forward`: recorders are forward hooks.
+            self.teacher.bbox_head(features)
+        else:
+            self.teacher(inputs, samples, mode='tensor')
+
+    # Stage II
+
+    @contextmanager
+    def search_mode(self) -> Iterator[None]:
+        """Hold all but the policy still, and restore everything after."""
+        models = (self.student, self.teacher)
+        with frozen_statistics(*models), frozen_parameters(*models):
+            yield
+
+    def prepare_search_batch(
+        self, data: dict[str, Any]
+    ) -> tuple[Tensor, list[Any]]:
+        """Preprocess a batch and leave out images without objects.
+
+        Returns:
+            (B', 3, H, W) images and their samples; B' may be 0.
+        """
+        data = self.data_preprocessor(data, True)
+        return _with_objects(data['inputs'], data['data_samples'])
+
+    def search_objective(
+        self,
+        inputs: Tensor,
+        samples: Sequence[Any],
+        policy: Policy,
+        draw: AugmentDraw | None,
+    ) -> GapResult | None:
+        """Compute the objective of Stage II (Eq. 2) on one batch.
+
+        Args:
+            inputs: (B, 3, H, W), from :meth:`prepare_search_batch`.
+            samples: Their samples.
+            policy: Where the gradient goes.
+            draw: The randomness; ``None`` evaluates the originals.
+
+        Returns:
+            The objective, minimised by the search; ``None`` if the draw has
+            left no image with an object.
+        """
+        if draw is not None:
+            inputs, samples = self._augment(inputs, samples, policy, draw)
+            inputs, samples = _with_objects(inputs, samples)
+        if not len(samples):
+            return None
+        result: GapResult = self.objective(
+            self.teacher,
+            self.student,
+            inputs,
+            list(samples),
+            teacher_inputs=self.teacher_inputs(inputs, samples),
+        )
+        return result
+
+
+def _leave_teacher_out(
+    module: TSTDistill, state_dict: dict[str, Tensor], prefix: str, _: Any
+) -> None:
+    """Drop the teacher from a state dict: its own file holds it."""
+    for name in [k for k in state_dict if k.startswith(f'{prefix}teacher.')]:
+        del state_dict[name]
+
+
+def _bboxes(sample: Any) -> Any:
+    instances = getattr(sample, 'gt_instances', None)
+    return None if instances is None else instances.get('bboxes')
+
+
+def _with_objects(
+    inputs: Tensor, samples: Sequence[Any]
+) -> tuple[Tensor, list[Any]]:
+    """Keep images that have an object, or labels of another kind."""
+    keep = [
+        i
+        for i, s in enumerate(samples)
+        if _bboxes(s) is None or len(_bboxes(s)) > 0
+    ]
+    if len(keep) == len(samples):
+        return inputs, list(samples)
+    return inputs[keep], [samples[i] for i in keep]

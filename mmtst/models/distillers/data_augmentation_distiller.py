@@ -1,0 +1,136 @@
+"""Distil on original and augmented views through mmrazor's recorders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mmrazor.models.distillers import ConfigurableDistiller
+from torch import Tensor
+
+from mmtst.registry import MODELS
+from mmtst.utils.errors import ConfigError
+
+
+@MODELS.register_module()
+class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
+    """Add to mmrazor's distiller what a two-view step needs.
+
+    The configuration is ``ConfigurableDistiller``'s own (recorders,
+    connectors, losses, mappings), so that a config can change from one to
+    the other. What differs: mappings are checked with errors that say where
+    they stand, and records are dropped once the losses are computed, so that
+    no activation outlives its step.
+
+    Raises:
+        ConfigError: A mapping names an unknown loss, recorder, connector or
+            argument.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        self._check_mappings(kwargs)
+        super().__init__(**kwargs)
+
+    @staticmethod
+    def _check_mappings(cfg: dict[str, Any]) -> None:
+        names = {
+            kind: set(cfg.get(kind) or {})
+            for kind in (
+                'distill_losses',
+                'student_recorders',
+                'teacher_recorders',
+                'connectors',
+            )
+        }
+        mappings = cfg.get('loss_forward_mappings') or {}
+        root = 'model.distiller.loss_forward_mappings'
+
+        def check(name: str, kind: str, where: str) -> None:
+            if name not in names[kind]:
+                raise ConfigError(
+                    f'{name!r} is not among {kind}',
+                    where=where,
+                    got=name,
+                    allowed=', '.join(sorted(names[kind])) or 'none defined',
+                )
+
+        for loss, arguments in mappings.items():
+            check(loss, 'distill_losses', f'{root}.{loss}')
+            for argument, record in arguments.items():
+                where = f'{root}.{loss}.{argument}'
+                if 'recorder' not in record or not isinstance(
+                    record.get('from_student'), bool
+                ):
+                    raise ConfigError(
+                        'a mapping needs a recorder and from_student',
+                        where=where,
+                        got=dict(record),
+                        allowed="dict(recorder='NAME', from_student=True)",
+                    )
+                side = 'student' if record['from_student'] else 'teacher'
+                check(record['recorder'], f'{side}_recorders', where)
+                if 'connector' in record:
+                    check(record['connector'], 'connectors', where)
+        for loss in names['distill_losses'] - set(mappings):
+            raise ConfigError(
+                f'{loss!r} has no entry in loss_forward_mappings and would '
+                'never be computed',
+                where=f'model.distiller.distill_losses.{loss}',
+                fix=f'add {root}.{loss}, or drop the loss',
+            )
+
+    def prepare_from_student(self, model: Any) -> None:
+        """Attach the student's recorders; see :meth:`_prepare`."""
+        self._prepare('student', model, super().prepare_from_student)
+
+    def prepare_from_teacher(self, model: Any) -> None:
+        """Attach the teacher's recorders; see :meth:`_prepare`."""
+        self._prepare('teacher', model, super().prepare_from_teacher)
+
+    def _prepare(self, side: str, model: Any, attach: Any) -> None:
+        """Attach recorders, naming near matches of an unknown module."""
+        recorders = getattr(self, f'{side}_recorders').recorders
+        modules = dict(model.named_modules())
+        for name, recorder in recorders.items():
+            source = recorder.source
+            is_module = type(recorder).__name__.startswith('Module')
+            if is_module and source not in modules:
+                tail = source.split('.')[-1]
+                near = [m for m in modules if m.split('.')[-1] == tail]
+                near = near or [m for m in modules if m and '.' not in m]
+                raise ConfigError(
+                    f'the {side} has no module {source!r}',
+                    where=f'model.distiller.{side}_recorders.{name}.source',
+                    got=source,
+                    allowed='for example ' + ', '.join(near[:5]),
+                )
+        attach(model)
+
+    @contextmanager
+    def recording(self, side: str) -> Iterator[None]:
+        """Record on one side, ``'student'`` or ``'teacher'``.
+
+        The student's deliveries override what the teacher's recorded, or the
+        reverse: whoever records first fills them.
+        """
+        with getattr(self, f'{side}_recorders'), self.deliveries:
+            yield
+
+    def compute_and_clear(self) -> dict[str, Tensor]:
+        """Compute the distillation losses and drop all records.
+
+        Returns:
+            Scalars by the names in ``distill_losses``.
+        """
+        try:
+            losses: dict[str, Tensor] = self.compute_distill_losses()
+            return losses
+        finally:
+            self.clear_records()
+
+    def clear_records(self) -> None:
+        """Drop what the recorders hold."""
+        for manager in (self.student_recorders, self.teacher_recorders):
+            for recorder in manager.recorders.values():
+                recorder.reset_data_buffer()

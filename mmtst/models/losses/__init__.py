@@ -1,0 +1,6 @@
+"""Compare students with teachers: distillation losses on plain tensors."""
+
+from .dense_kl_loss import DenseKLLoss
+from .mimic_loss import MimicLoss
+
+__all__ = ['DenseKLLoss', 'MimicLoss']
