@@ -1,0 +1,35 @@
+"""Define what Stage II minimizes, and how task losses are inverted."""
+
+from mmtst.models.objectives.box_losses import invert_box_loss
+from mmtst.models.objectives.classification_losses import (
+    invert_cross_entropy,
+    invert_focal_loss,
+)
+from mmtst.models.objectives.gap import GapObjective, GapResult, task_losses
+from mmtst.models.objectives.interception import LossInterceptor
+from mmtst.models.objectives.inversion import (
+    INVERSIONS,
+    InversionOptions,
+    InvertedLoss,
+    bounded_negative,
+    find_inversion,
+    register_inversion,
+    resolve_losses,
+)
+
+__all__ = [
+    'INVERSIONS',
+    'GapObjective',
+    'GapResult',
+    'InversionOptions',
+    'InvertedLoss',
+    'LossInterceptor',
+    'bounded_negative',
+    'find_inversion',
+    'invert_box_loss',
+    'invert_cross_entropy',
+    'invert_focal_loss',
+    'register_inversion',
+    'resolve_losses',
+    'task_losses',
+]
