@@ -1,10 +1,9 @@
-"""The student of the BCCD pair alone: RetinaNet-R18 of 3/8 the width."""
+"""The student of the BCCD pair alone: RetinaNet from scratch at 320 x 240."""
 
 _base_ = [
-    'mmdet::_base_/models/retinanet_r50_fpn.py',
+    '../_base_/pairs/small_retinanet/student.py',
     '../_base_/datasets/bccd_detection.py',
     '../_base_/schedules/scratch_24e.py',
-    '../_base_/models/retinanet_from_scratch.py',
 ]
 
-model = {{_base_.student_options}}
+model = dict(bbox_head=dict(num_classes=3))

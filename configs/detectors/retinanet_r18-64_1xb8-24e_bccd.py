@@ -1,10 +1,9 @@
-"""The teacher of the BCCD pair: RetinaNet-R18, trained from scratch."""
+"""The teacher of the BCCD pair alone: RetinaNet from scratch at 320 x 240."""
 
 _base_ = [
-    'mmdet::_base_/models/retinanet_r50_fpn.py',
+    '../_base_/pairs/small_retinanet/teacher.py',
     '../_base_/datasets/bccd_detection.py',
     '../_base_/schedules/scratch_24e.py',
-    '../_base_/models/retinanet_from_scratch.py',
 ]
 
-model = {{_base_.teacher_options}}
+model = dict(bbox_head=dict(num_classes=3))

@@ -1,28 +1,16 @@
-"""KD on BCCD by mmrazor's own algorithm: the baseline beside TST's pair.
-
-The same student, teacher, loss and schedule, one view of each image.
-"""
+"""KD on BCCD: the baseline beside TST's pair, under the same schedule."""
 
 _base_ = [
+    '../../_base_/pairs/small_retinanet/kd.py',
     '../../_base_/datasets/bccd_detection.py',
     '../../_base_/schedules/scratch_24e.py',
-    '../../_base_/models/retinanet_from_scratch.py',
-    '../../_base_/distillers/single_stage.py',
 ]
 
+classes = dict(bbox_head=dict(num_classes=3))
 model = dict(
-    _scope_='mmrazor',
-    type='SingleTeacherDistill',
-    architecture=dict(
-        type='mmtst.model_from_config',
-        cfg_path='mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
-        cfg_options={{_base_.student_options}},
-    ),
+    architecture=dict(cfg_options=classes),
     teacher=dict(
-        type='mmtst.model_from_config',
-        cfg_path='mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
-        cfg_options={{_base_.teacher_options}},
+        cfg_options=classes,
         checkpoint='work_dirs/retinanet_r18-64_1xb8-24e_bccd/epoch_24.pth',
     ),
-    distiller={{_base_.kd_distiller}},
 )
