@@ -1,5 +1,10 @@
 """Define what is trained: algorithms, distillers, objectives, losses."""
 
+from mmtst.models.algorithms import TSTDistill
+from mmtst.models.build import build_model, model_from_config
+from mmtst.models.connectors import PyramidConnector
+from mmtst.models.distillers import DataAugmentationDistiller
+from mmtst.models.losses import DenseKLLoss, MimicLoss
 from mmtst.models.objectives import (
     GapObjective,
     GapResult,
@@ -9,10 +14,17 @@ from mmtst.models.objectives import (
 from mmtst.models.utils import frozen_parameters, frozen_statistics
 
 __all__ = [
+    'DataAugmentationDistiller',
+    'DenseKLLoss',
     'GapObjective',
     'GapResult',
+    'MimicLoss',
+    'PyramidConnector',
+    'TSTDistill',
+    'build_model',
     'frozen_parameters',
     'frozen_statistics',
+    'model_from_config',
     'register_inversion',
     'resolve_losses',
 ]

@@ -18,15 +18,17 @@ from mmtst.augmentation import (
     AugmentDraw,
     ImageSpace,
     Policy,
-    apply_to_samples,
-    draw_keeping_objects,
 )
+from mmtst.augmentation.appliers import apply_to_samples
 from mmtst.augmentation.controls import (
     check_control,
     control_policy,
     read_policy,
 )
-from mmtst.augmentation.object_guard import GuardStats
+from mmtst.augmentation.object_guard import (
+    GuardStats,
+    draw_keeping_objects,
+)
 from mmtst.models.build import build_model, load_model
 from mmtst.models.objectives import GapObjective, GapResult
 from mmtst.models.utils import frozen_parameters, frozen_statistics
@@ -109,6 +111,7 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
         gap = dict(objective or {})
         gap.setdefault('type', 'mmtst.GapObjective')
         self.objective: GapObjective = MODELS.build(gap)
+        self.objective.check(self.student)
         self.policy = policy
         if policy.startswith('replay:'):
             self.augmentation.write_policy(read_policy(policy[7:]))
@@ -120,8 +123,7 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
             self.data_preprocessor
         )
         self._teacher_space = ImageSpace.from_preprocessor(
-            getattr(self.teacher, 'data_preprocessor', None)
-            or self.data_preprocessor
+            self.teacher.data_preprocessor
         )
         recorders = self.distiller.teacher_recorders.recorders.values()
         self._teacher_needs_head = any(

@@ -1,0 +1,95 @@
+"""Build tiny detectors and batches for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+RETINANET = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+
+
+def tiny_retinanet(base_channels: int = 8, channels: int = 8) -> dict[str, Any]:
+    """Return a reference to a RetinaNet of some ten thousand parameters.
+
+    Args:
+        base_channels: Width of the backbone's first stage.
+        channels: Width of neck and head.
+    """
+    widths = [base_channels * 2**i for i in range(4)]
+    return dict(
+        cfg_path=RETINANET,
+        cfg_options=dict(
+            backbone=dict(
+                base_channels=base_channels,
+                frozen_stages=-1,
+                norm_eval=False,
+                init_cfg=None,
+            ),
+            neck=dict(in_channels=widths, out_channels=channels),
+            bbox_head=dict(
+                num_classes=3,
+                in_channels=channels,
+                feat_channels=channels,
+                stacked_convs=1,
+            ),
+        ),
+    )
+
+
+def detection_batch(
+    batch: int = 2,
+    size: tuple[int, int] = (64, 96),
+    valid: tuple[int, int] | None = None,
+    seed: int = 0,
+) -> tuple[Tensor, list[DetDataSample]]:
+    """Return normalised random images with two objects each.
+
+    Args:
+        batch: Number of images.
+        size: (height, width) of the tensor.
+        valid: (height, width) of what is not padding; all by default.
+        seed: Of the images.
+
+    Returns:
+        (batch, 3, height, width) float32 images, smooth enough to warp, 0 in
+        the padding; and their samples.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    height, width = size
+    valid = valid or size
+    coarse = torch.randn(batch, 3, height // 8, width // 8, generator=generator)
+    images = torch.nn.functional.interpolate(
+        coarse, size=size, mode='bicubic', align_corners=False
+    )
+    images[:, :, valid[0] :] = 0
+    images[:, :, :, valid[1] :] = 0
+    samples = []
+    for _ in range(batch):
+        sample = DetDataSample(
+            metainfo=dict(
+                img_shape=valid,
+                ori_shape=valid,
+                pad_shape=size,
+                batch_input_shape=size,
+                scale_factor=(1.0, 1.0),
+            )
+        )
+        h, w = valid
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor(
+                [
+                    [0.2 * w, 0.2 * h, 0.5 * w, 0.7 * h],
+                    [0.5 * w, 0.3 * h, 0.8 * w, 0.8 * h],
+                ]
+            ),
+            labels=torch.tensor([0, 2]),
+        )
+        sample.ignored_instances = InstanceData(
+            bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long)
+        )
+        samples.append(sample)
+    return images, samples

@@ -1,0 +1,421 @@
+"""Check TSTDistill: its steps, its gradients and what it keeps still."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.runner.checkpoint import get_state_dict, load_state_dict
+
+from mmtst.augmentation import Policy, composition
+from mmtst.augmentation.appliers import apply_to_samples
+from mmtst.models.build import build_model
+from mmtst.registry import MODELS
+from mmtst.testing.detection import detection_batch, tiny_retinanet
+from mmtst.utils.errors import ConfigError
+
+HEAD = dict(type='ModuleOutputs', source='bbox_head')
+NECK = dict(type='ModuleOutputs', source='neck')
+
+
+def distiller(student_channels=8, teacher_channels=8, connector=True):
+    student = dict(from_student=True, recorder='neck')
+    cfg = dict(
+        type='mmtst.DataAugmentationDistiller',
+        student_recorders=dict(head=HEAD, neck=NECK),
+        teacher_recorders=dict(head=HEAD, neck=NECK),
+        distill_losses=dict(
+            loss_kl=dict(type='mmtst.DenseKLLoss'),
+            loss_mimic=dict(type='mmtst.MimicLoss'),
+        ),
+        loss_forward_mappings=dict(
+            loss_kl=dict(
+                preds_S=dict(from_student=True, recorder='head', data_idx=0),
+                preds_T=dict(from_student=False, recorder='head', data_idx=0),
+            ),
+            loss_mimic=dict(
+                preds_S=student,
+                preds_T=dict(from_student=False, recorder='neck'),
+            ),
+        ),
+    )
+    if connector:
+        student['connector'] = 'neck'
+        cfg['connectors'] = dict(
+            neck=dict(
+                type='mmtst.PyramidConnector',
+                in_channels=student_channels,
+                out_channels=teacher_channels,
+            )
+        )
+    return cfg
+
+
+def build(seed=0, **options):
+    torch.manual_seed(seed)
+    cfg = dict(
+        _scope_='mmrazor',
+        type='mmtst.TSTDistill',
+        architecture=tiny_retinanet(),
+        teacher=tiny_retinanet(base_channels=16),
+        untrained_teacher=True,
+        distiller=distiller(),
+        seed=0,
+    )
+    cfg.update(options)
+    model = MODELS.build(cfg)
+    model.init_weights()
+    return model.train()
+
+
+@pytest.fixture(scope='module')
+def shared():
+    return build()
+
+
+@pytest.fixture
+def model(shared):
+    return copy.deepcopy(shared)
+
+
+def total(losses):
+    return sum(
+        sum(v) if isinstance(v, (list, tuple)) else v
+        for k, v in losses.items()
+        if 'loss' in k
+    )
+
+
+def test_a_step_trains_student_and_connectors_alone(model):
+    inputs, samples = detection_batch()
+    losses = model.loss(inputs, samples)
+    assert {'student.loss_cls', 'distill.loss_kl', 'distill.loss_mimic'} <= (
+        set(losses)
+    )
+    assert float(losses['augment.objects_kept']) > 0
+    total(losses).backward()
+    assert all(p.grad is None for p in model.teacher.parameters())
+    head = model.student.bbox_head.retina_cls.weight
+    assert head.grad.abs().sum() > 0
+    assert all(
+        p.grad.abs().sum() > 0
+        for p in model.distiller.connectors.parameters()
+        if p.dim() > 1
+    )
+    assert not model.augmentation.th_p.requires_grad
+    assert 'augmentation.th_p' not in dict(model.named_parameters())
+
+
+def test_inputs_are_not_edited(model):
+    inputs, samples = detection_batch()
+    before = inputs.clone(), samples[0].gt_instances.bboxes.clone()
+    model.loss(inputs, samples)
+    assert torch.equal(inputs, before[0])
+    assert torch.equal(samples[0].gt_instances.bboxes, before[1])
+
+
+def test_records_do_not_outlive_the_step(model):
+    model.loss(*detection_batch())
+    for manager in (
+        model.distiller.student_recorders,
+        model.distiller.teacher_recorders,
+    ):
+        assert all(not r.data_buffer for r in manager.recorders.values())
+
+
+def test_policy_off_equals_plain_kd_on_the_doubled_batch():
+    ours = build(policy='off')
+    student, teacher = copy.deepcopy(ours.student), copy.deepcopy(ours.teacher)
+    cfg = dict(
+        _scope_='mmrazor',
+        type='SingleTeacherDistill',
+        architecture=student,
+        teacher=teacher,
+        distiller=distiller(),
+    )
+    plain = MMENGINE_MODELS.build(cfg)
+    plain.distiller.connectors.load_state_dict(
+        ours.distiller.connectors.state_dict()
+    )
+    plain.train()
+    inputs, samples = detection_batch()
+    doubled = torch.cat([inputs, inputs])
+    theirs = plain.loss(doubled, [*samples, *samples])
+    mine = ours.loss(inputs, samples)
+    assert set(theirs) == set(mine)
+    for name, value in theirs.items():
+        torch.testing.assert_close(torch.as_tensor(mine[name]), value)
+    total(mine).backward()
+    total(theirs).backward()
+    for (name, p), q in zip(
+        ours.student.named_parameters(), student.parameters(), strict=True
+    ):
+        torch.testing.assert_close(p.grad, q.grad, msg=name)
+
+
+def test_equal_models_have_nothing_to_distil():
+    model = build(
+        architecture=tiny_retinanet(),
+        teacher=tiny_retinanet(),
+        distiller=distiller(connector=False),
+        policy='off',
+    )
+    model.teacher.load_state_dict(model.student.state_dict())
+    # Both normalise by running statistics, or they would not be equal.
+    model.eval()
+    losses = model.loss(*detection_batch())
+    assert float(losses['distill.loss_kl']) == pytest.approx(0, abs=1e-6)
+    assert float(losses['distill.loss_mimic']) == 0.0
+
+
+def test_losses_run_in_mmrazors_own_fpn_teacher():
+    torch.manual_seed(0)
+    mimic = distiller()
+    for key in ('student_recorders', 'teacher_recorders'):
+        mimic[key] = dict(neck=NECK)
+    mimic['distill_losses'].pop('loss_kl')
+    mimic['loss_forward_mappings'].pop('loss_kl')
+    mimic['type'] = 'ConfigurableDistiller'
+    cfg = dict(
+        _scope_='mmrazor',
+        type='FpnTeacherDistill',
+        architecture=dict(type='mmtst.model_from_config', **tiny_retinanet()),
+        teacher=dict(type='mmtst.model_from_config', **tiny_retinanet(16)),
+        distiller=mimic,
+    )
+    model = MMENGINE_MODELS.build(cfg)
+    model.train()
+    losses = model.loss(*detection_batch())
+    assert float(losses['distill.loss_mimic']) > 0
+
+
+def test_the_teacher_stays_in_eval(model):
+    assert model.train() is model
+    assert not any(m.training for m in model.teacher.modules())
+    assert model.student.backbone.bn1.training
+    before = copy.deepcopy(model.teacher.state_dict())
+    model.loss(*detection_batch())
+    for name, value in model.teacher.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_checkpoints_leave_the_teacher_out(model, tmp_path):
+    for state in (model.state_dict(), get_state_dict(model)):
+        assert not any(name.startswith('teacher.') for name in state)
+        assert 'augmentation.th_p' in state
+        assert any(name.startswith('architecture.') for name in state)
+    model.augmentation.th_p.fill_(0.5)
+    state = get_state_dict(model)
+    other = build(seed=1)
+    teacher = copy.deepcopy(other.teacher.state_dict())
+    load_state_dict(other, state, strict=True)
+    other.load_state_dict(state, strict=True)
+    assert torch.equal(other.augmentation.th_p, torch.full((14,), 0.5))
+    for name, value in other.teacher.state_dict().items():
+        assert torch.equal(value, teacher[name])
+
+
+def test_a_teacher_needs_a_checkpoint_that_fits(tmp_path):
+    with pytest.raises(ConfigError, match='untrained_teacher=True'):
+        build(untrained_teacher=False)
+    with pytest.raises(ConfigError, match='does not exist'):
+        build(teacher_ckpt=str(tmp_path / 'none.pth'))
+    path = tmp_path / 'student.pth'
+    other = build_model(tiny_retinanet(), 'here')
+    torch.save(dict(state_dict=other.state_dict()), path)
+    with pytest.raises(ConfigError, match='does not fit RetinaNet'):
+        build(teacher_ckpt=str(path))
+    right = build_model(tiny_retinanet(base_channels=16), 'here')
+    torch.save(dict(state_dict=right.state_dict()), path)
+    model = build(teacher_ckpt=str(path))
+    for name, value in right.state_dict().items():
+        assert torch.equal(model.teacher.state_dict()[name], value)
+
+
+def test_another_normalisation_of_the_teacher_is_met():
+    caffe = tiny_retinanet(base_channels=16)
+    caffe['cfg_options']['data_preprocessor'] = dict(
+        mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False
+    )
+    model = build(teacher=caffe)
+    _, samples = detection_batch(size=(64, 96), valid=(50, 80))
+    picture = torch.randint(0, 256, (3, 50, 80)).byte()
+    data = dict(
+        inputs=[picture, picture], data_samples=copy.deepcopy(samples)
+    )
+    theirs = model.teacher.data_preprocessor(copy.deepcopy(data), False)
+    mine = model.data_preprocessor(copy.deepcopy(data), False)
+    converted = model.teacher_inputs(mine['inputs'], mine['data_samples'])
+    assert not torch.allclose(mine['inputs'], theirs['inputs'])
+    torch.testing.assert_close(
+        converted, theirs['inputs'], rtol=1e-4, atol=1e-3
+    )
+
+
+def test_images_without_objects_stay_out_of_the_search(model):
+    inputs, samples = detection_batch()
+    samples[0].gt_instances = samples[0].gt_instances[:0]
+    data = dict(
+        inputs=[(i * 40 + 120).clamp(0, 255).byte() for i in inputs],
+        data_samples=samples,
+    )
+    kept, kept_samples = model.prepare_search_batch(data)
+    assert len(kept) == len(kept_samples) == 1
+
+
+def test_search_mode_restores_everything(model):
+    inputs, samples = detection_batch()
+    model.student.bbox_head.retina_reg.bias.requires_grad_(False)
+    before = copy.deepcopy(get_state_dict(model))
+    flags = {n: m.training for n, m in model.named_modules()}
+    grads = {n: p.requires_grad for n, p in model.named_parameters()}
+    policy = model.augmentation.policy.leaf()
+    draw, _ = model.draw_views(inputs, samples, policy, model.generator)
+    with pytest.raises(KeyError), model.search_mode():
+        result = model.search_objective(inputs, samples, policy, draw)
+        torch.autograd.grad(result.total, policy)
+        raise KeyError
+    assert all(
+        torch.equal(value, before[name])
+        for name, value in get_state_dict(model).items()
+    )
+    assert flags == {n: m.training for n, m in model.named_modules()}
+    assert grads == {n: p.requires_grad for n, p in model.named_parameters()}
+    assert all(p.grad is None for p in model.parameters())
+
+
+class SearchCase:
+    """Hold a search in float64 with all that is random or labels fixed."""
+
+    def __init__(self):
+        self.model = build(
+            augmentation=dict(num_operators=14, temperature=2.0)
+        ).double()
+        inputs, samples = detection_batch(batch=1, size=(64, 96))
+        self.inputs = inputs.double()
+        self.encoder = self.model.augmentation
+        sizes = torch.tensor([[64.0, 96.0]], dtype=torch.float64)
+        draw = self.encoder.draw(sizes, torch.Generator().manual_seed(3))
+        # Gates near 1/2: sigmoid((th + noise) / temperature).
+        noise = draw.gate_noise.clamp(-0.3, 0.3)
+        self.draw = copy.copy(draw)
+        object.__setattr__(self.draw, 'gate_noise', noise)
+        generator = torch.Generator().manual_seed(4)
+        self.theta = 0.2 * torch.randn(
+            25, generator=generator, dtype=torch.float64
+        )
+        record = self.encoder.resolve(self.draw, self.policy(self.theta))
+        assert ((record.gates > 0.3) & (record.gates < 0.7)).all()
+        self.samples = apply_to_samples(record, samples)
+
+    @staticmethod
+    def policy(theta):
+        return Policy(theta[:14], theta[14:])
+
+    def images(self, theta):
+        record = self.encoder.resolve(self.draw, self.policy(theta))
+        return self.encoder.apply(self.inputs, record)
+
+    def objective(self, theta):
+        return self.model.objective(
+            self.model.teacher,
+            self.model.student,
+            self.images(theta),
+            self.samples,
+        )
+
+
+@pytest.fixture(scope='module')
+def case():
+    patch = pytest.MonkeyPatch()
+    case = SearchCase()
+    with patch.context() as context:
+        # Equalize works on bytes: its output is a staircase, which has no
+        # gradient in the image but does move under finite differences.
+        steps = {}
+
+        def held(raw, *args, **kwargs):
+            if 'equalized' not in steps:
+                steps['equalized'] = original(raw, *args, **kwargs).detach()
+            return steps['equalized']
+
+        original = composition.equalize
+        context.setattr(composition, 'equalize', held)
+        with case.model.search_mode():
+            yield case
+
+
+def test_policy_gradient_agrees_with_finite_differences(case):
+    theta = case.theta.clone().requires_grad_()
+    result = case.objective(theta)
+    (gradient,) = torch.autograd.grad(result.total, theta)
+    step = 1e-5
+    for i in range(25):
+        plus, minus = case.theta.clone(), case.theta.clone()
+        plus[i] += step
+        minus[i] -= step
+        with torch.no_grad():
+            difference = (
+                case.objective(plus).total - case.objective(minus).total
+            ) / (2 * step)
+        assert float(gradient[i]) == pytest.approx(
+            float(difference), rel=1e-3, abs=1e-7
+        ), i
+        assert abs(float(gradient[i])) > 1e-9, f'no gradient for {i}'
+
+
+@pytest.mark.parametrize('side', ['S', 'T'])
+def test_descent_hurts_the_student_and_helps_the_teacher(case, side):
+    objective = copy.deepcopy(case.model.objective)
+    objective.alpha, objective.beta = (1.0, 0.0) if side == 'T' else (0.0, 1.0)
+    network = case.model.teacher if side == 'T' else case.model.student
+    theta = case.theta.clone().requires_grad_()
+    result = objective(
+        case.model.teacher,
+        case.model.student,
+        case.images(theta),
+        case.samples,
+    )
+    (gradient,) = torch.autograd.grad(result.total, theta)
+
+    def positives_loss(at):
+        """Task loss without the background, which S is not about."""
+        images = case.images(at)
+        losses = network(images, case.samples, mode='loss')
+        if side == 'T':
+            return float(total(losses))
+        return float(
+            objective(case.model.teacher, network, images, case.samples)
+            .total.neg()
+        )
+
+    moved = case.theta - 1e-3 * gradient / gradient.norm()
+    with torch.no_grad():
+        change = positives_loss(moved) - positives_loss(case.theta)
+    assert change < 0 if side == 'T' else change > 0
+
+
+def test_an_emptied_batch_has_no_objective(model):
+    inputs, samples = detection_batch()
+    for sample in samples:
+        sample.gt_instances = sample.gt_instances[:0]
+    policy = model.augmentation.policy.leaf()
+    draw, _ = model.draw_views(inputs, samples, policy, model.generator)
+    assert model.search_objective(inputs, samples, policy, draw) is None
+
+
+@pytest.mark.parametrize(
+    'control', ['same_mean', 'permuted', 'randaugment', 'searched']
+)
+def test_controls_augment(control):
+    model = build(policy=control)
+    inputs, samples = detection_batch()
+    views, both, _ = model.views(inputs, samples)
+    assert len(both) == len(views) == 4
+    assert torch.equal(views[:2], inputs)
+    assert not torch.equal(views[2:], inputs)
+
+
+def test_unknown_controls_are_refused():
+    with pytest.raises(ConfigError, match='randaugment'):
+        build(policy='random')
