@@ -11,6 +11,7 @@ and more. The last line of a search has ``"final": true``.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from pathlib import Path
@@ -96,6 +97,35 @@ def cut_policy_log(path: str | Path, iteration: int) -> int:
     text = ''.join(json.dumps(entry) + '\n' for entry in kept)
     replace_text(path, text)
     return len(entries) - len(kept)
+
+
+def prepare_policy_log(
+    path: Path, iteration: int, stamp: str, logger: logging.Logger
+) -> None:
+    """Make a log ready for a training that starts or resumes.
+
+    On resume it is cut back; at a fresh start, what another run has left
+    there is set aside under another name.
+
+    Args:
+        path: The ``policy.jsonl`` of the run; may be missing.
+        iteration: The iteration (0-based) that is to be trained next.
+        stamp: Of this start, for the name of what is set aside.
+        logger: Hears of both.
+    """
+    if iteration > 0:
+        removed = cut_policy_log(path, iteration)
+        if removed:
+            logger.info(
+                'Cut %d entries that lie past iteration %d off %s.',
+                removed,
+                iteration,
+                path.name,
+            )
+    elif path.exists():
+        old = path.with_name(f'{path.stem}.before_{stamp}{path.suffix}')
+        path.rename(old)
+        logger.info('Set %s aside as %s.', path.name, old.name)
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,7 +20,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
 from mmtst.engine.budget import mean_rate
-from mmtst.engine.policy_log import PolicyLog, cut_policy_log
+from mmtst.engine.policy_log import PolicyLog, prepare_policy_log
 from mmtst.engine.randomness import derive_seed, preserved_rng, seed_all
 from mmtst.engine.run_context import (
     common_seed,
@@ -179,7 +180,9 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
         self._log = PolicyLog(None)
         if is_main_process():
             path = Path(runner.work_dir) / 'policy.jsonl'
-            _prepare_log(path, runner)
+            prepare_policy_log(
+                path, runner.iter, runner.timestamp, runner.logger
+            )
             self._log = PolicyLog(path)
 
     def before_train_epoch(self, runner: Any) -> None:
@@ -337,7 +340,7 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
         scalars = {
             f'search/{key}': value
             for key, value in {**entry, **entry.get('parts', {})}.items()
-            if isinstance(value, float)
+            if isinstance(value, float) and math.isfinite(value)
         }
         for kind in ('prob', 'mag'):
             for name, value in entry[kind].items():
@@ -364,23 +367,6 @@ def _checked_alrs(
     check_number('alrs.threshold', alrs['threshold'], least=0)
     check_number('alrs.factor', alrs['factor'], above=0, below=1)
     return float(alrs['threshold']), float(alrs['factor'])
-
-
-def _prepare_log(path: Path, runner: Any) -> None:
-    """Cut the log to where a resumed training stands, or set it aside."""
-    if runner.iter > 0:
-        removed = cut_policy_log(path, runner.iter)
-        if removed:
-            runner.logger.info(
-                'Cut %d entries that lie past iteration %d off %s.',
-                removed,
-                runner.iter,
-                path.name,
-            )
-    elif path.exists():
-        old = path.with_name(f'policy.before_{runner.timestamp}.jsonl')
-        path.rename(old)
-        runner.logger.info('Set %s aside as %s.', path.name, old.name)
 
 
 def _warn_of_stillness(runner: Any, summary: SearchSummary) -> None:
