@@ -27,9 +27,9 @@ def warp_boxes(
 
     Returns:
         tuple[Tensor, Tensor]: Boxes (N, 4), zero where nothing is in view,
-        of the dtype of ``boxes``; and the fraction (N,), in [0, 1], of the
-        warped quadrilateral's area that is in view, 0 for a box without
-        area. Neither carries a gradient.
+        of the dtype of ``boxes`` if that is a float; and the fraction (N,),
+        in [0, 1], of the warped quadrilateral's area that is in view, 0 for
+        a box without area. Neither carries a gradient.
     """
     x1, y1, x2, y2 = boxes.detach().unbind(-1)
     corners = torch.stack([x1, y1, x2, y1, x2, y2, x1, y2], dim=-1)
@@ -43,8 +43,9 @@ def warp_boxes(
     whole = _area(quads)
     share = _area(clipped).masked_fill(empty, 0) / whole
     visible = torch.where(whole > 0, share, 0.0).clamp(0, 1)
-    hulls = torch.cat([low, high], dim=-1).to(boxes.dtype)
-    return hulls, visible.to(boxes.dtype)
+    hulls = torch.cat([low, high], dim=-1)
+    dtype = boxes.dtype if boxes.is_floating_point() else hulls.dtype
+    return hulls.to(dtype), visible.to(dtype)
 
 
 def keep_boxes(

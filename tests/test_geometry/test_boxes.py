@@ -198,9 +198,17 @@ def test_no_gradient_and_no_edit() -> None:
     boxes = torch.tensor([[1.0, 2, 30, 35]], requires_grad=True)
     before = boxes.detach().clone()
     moved, visible = warp_boxes(boxes, matrix, _SIZE)
-    assert not moved.requires_grad and not visible.requires_grad
+    assert not moved.requires_grad
+    assert not visible.requires_grad
     moved.zero_()
     assert torch.equal(boxes, before)
+
+
+def test_whole_numbers_are_not_cut_off() -> None:
+    matrix = torch.tensor([[1.0, 0, 0.5], [0, 1, 0.25]])
+    moved, visible = warp_boxes(torch.tensor([[1, 2, 5, 6]]), matrix, _SIZE)
+    assert moved.tolist() == [[1.5, 2.25, 5.5, 6.25]]
+    assert visible.tolist() == [1]
 
 
 def test_keep_boxes_by_side_and_by_share() -> None:

@@ -80,7 +80,8 @@ def test_labels_land_where_the_matrix_says(
     labels[0, :height, :width] = 7
     labels[0, y1:y2, x1:x2] = 3
     shown = warp_label_map(labels, matrix, torch.tensor([height, width]), 254)
-    assert shown.shape == labels.shape and shown.dtype == labels.dtype
+    assert shown.shape == labels.shape
+    assert shown.dtype == labels.dtype
     assert bool((shown[0, height:] == 255).all())
     assert bool((shown[0, :, width:] == 255).all())
     back = invert(matrix[None])
@@ -92,6 +93,8 @@ def test_labels_land_where_the_matrix_says(
     ):
         center = torch.tensor([[[column + 0.5, row + 0.5]]])
         x, y = apply_to_points(back, center)[0, 0].tolist()
+        if min(abs(x - round(x)), abs(y - round(y))) < 1e-6:
+            continue  # on an edge, where either neighbor is right
         if not (0 <= x < width and 0 <= y < height):
             expected = 254
         else:
