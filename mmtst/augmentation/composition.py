@@ -1,0 +1,181 @@
+"""Put the operators of a record together on a batch of images."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmtst.augmentation.base import AFFINE_OPERATORS, OPERATORS, AugmentRecord
+from mmtst.augmentation.color_encoder import KERNEL, center_tap
+from mmtst.augmentation.fixed_ops import cutout, equalize
+from mmtst.augmentation.image_space import ImageSpace
+from mmtst.geometry import valid_mask, warp_images
+
+_AFFINE = len(AFFINE_OPERATORS)
+_EQUALIZE = OPERATORS.index('Equalize')
+_INVERT = OPERATORS.index('Invert')
+_CUTOUT = OPERATORS.index('Cutout')
+
+
+def warp_open(images: Tensor, record: AugmentRecord, fill: Tensor) -> Tensor:
+    """Warp by the summed matrix the images that have an open affine gate.
+
+    Args:
+        images: (B, 3, H, W), float32 at least.
+        record: Of the batch.
+        fill: (3,), what comes in from outside, in the units of the images.
+
+    Returns:
+        (B, 3, H, W); the input itself where nothing is open.
+    """
+    opened = record.gates.detach()[:, :_AFFINE].amax(dim=1)
+    rows = (opened * record.draw.shrink > 0).nonzero().squeeze(1)
+    if len(rows) == 0:
+        return images
+    if len(rows) == len(images):
+        return warp_images(images, record.matrix, record.sizes, fill)
+    warped = warp_images(
+        images[rows], record.matrix[rows], record.sizes[rows], fill
+    )
+    return images.index_copy(0, rows, warped)
+
+
+def sum_warped_images(
+    images: Tensor, record: AugmentRecord, fill: Tensor
+) -> Tensor:
+    """Add b_i (warp_i(x) - x) of each affine operator, Eq. 5.
+
+    Args:
+        images: (B, 3, H, W), float32 at least.
+        record: Of the batch, resolved for ``image_sum``.
+        fill: (3,), what comes in from outside, in the units of the images.
+
+    Returns:
+        (B, 3, H, W); the input itself where nothing is open.
+
+    Raises:
+        ValueError: The record has no matrix for each operator.
+    """
+    if record.image_matrices is None:
+        raise ValueError(
+            'the record was resolved for matrix_sum: it has no matrix for '
+            'each operator'
+        )
+    gates = record.gates[:, :_AFFINE]
+    opened = gates.detach() * record.draw.shrink.unsqueeze(1)
+    rows, columns = (opened > 0).nonzero(as_tuple=True)
+    if len(rows) == 0:
+        return images
+    source = images[rows]
+    warped = warp_images(
+        source, record.image_matrices[rows, columns], record.sizes[rows], fill
+    )
+    weight = gates[rows, columns].to(images.dtype).view(-1, 1, 1, 1)
+    added = weight * (warped - source)
+    for column in range(_AFFINE):
+        # One operator at a time: no row twice, so that the order of the
+        # sum, and with it the result, is the same at every replay.
+        own = columns == column
+        images = images.index_add(0, rows[own], added[own])
+    return images
+
+
+def add_color(
+    images: Tensor,
+    source: Tensor,
+    space: ImageSpace,
+    kernels: Tensor,
+    record: AugmentRecord,
+    cutout_fraction: float,
+) -> Tensor:
+    """Add b_i (f_i(x) - x) of each operator that is not affine.
+
+    The learned ones and Invert are linear at a given magnitude, so that all
+    of them together are one convolution for each image.
+
+    Args:
+        images: (B, 3, H, W), what is added to, the network's input.
+        source: (B, 3, H, W), what the differences are computed on.
+        space: Between network input and raw intensities.
+        kernels: (B, 3, 4, 5, 5), sum of b_i K_i of the learned operators.
+        record: Of the batch.
+        cutout_fraction: The side of Cutout's square over sqrt(h w).
+
+    Returns:
+        (B, 3, H, W); ``images`` itself where nothing is open.
+    """
+    dtype = images.dtype
+    gates = record.gates[:, _AFFINE:].to(dtype)
+    rows = (gates.detach().amax(dim=1) > 0).nonzero().squeeze(1)
+    if len(rows) == 0:
+        return images
+    gates = record.gates[rows].to(dtype)
+    sizes = record.sizes[rows]
+    raw = space.to_raw(source[rows])
+    valid = valid_mask(sizes, *images.shape[-2:]).unsqueeze(1)
+    total = torch.zeros_like(raw)
+    linear = gates.detach()[:, _AFFINE:_EQUALIZE].amax()
+    if bool(torch.maximum(linear, gates.detach()[:, _INVERT].amax()) > 0):
+        inverting = gates[:, _INVERT].view(-1, 1, 1, 1, 1) * _invert(raw)
+        total = _convolve(raw, valid, kernels[rows].to(dtype) + inverting)
+    for column, change in (
+        (_EQUALIZE, _equalize_change),
+        (_CUTOUT, _cutout_change),
+    ):
+        own = (gates.detach()[:, column] > 0).nonzero().squeeze(1)
+        if len(own) == 0:
+            continue
+        difference = change(
+            raw[own],
+            sizes[own],
+            record.draw.cutout_center[rows[own]],
+            cutout_fraction,
+            space.fill_raw('mean', raw),
+        )
+        weight = gates[own, column].view(-1, 1, 1, 1)
+        total = total.index_add(0, own, weight * difference)
+    added = space.delta_to_network(torch.where(valid, total, 0.0))
+    if len(rows) == len(images):
+        return images + added
+    return images.index_add(0, rows, added)
+
+
+def _convolve(raw: Tensor, valid: Tensor, kernels: Tensor) -> Tensor:
+    """Apply one kernel (3, 4, 5, 5) to each image."""
+    count, _, height, width = raw.shape
+    mask = valid.to(raw.dtype)
+    inputs = torch.cat([(raw - 0.5) * mask, mask], dim=1)
+    output = F.conv2d(
+        inputs.view(1, 4 * count, height, width),
+        kernels.reshape(3 * count, 4, KERNEL, KERNEL),
+        padding=KERNEL // 2,
+        groups=count,
+    )
+    return output.view(count, 3, height, width)
+
+
+def _invert(like: Tensor) -> Tensor:
+    """Return the kernel of Invert's difference, -2 (x - 1/2)."""
+    channels = torch.eye(3, 4, dtype=like.dtype, device=like.device)
+    return -2 * channels[:, :, None, None] * center_tap(like)
+
+
+def _equalize_change(
+    raw: Tensor,
+    sizes: Tensor,
+    center: Tensor,
+    fraction: float,
+    fill: Tensor,
+) -> Tensor:
+    return equalize(raw, sizes) - raw
+
+
+def _cutout_change(
+    raw: Tensor,
+    sizes: Tensor,
+    center: Tensor,
+    fraction: float,
+    fill: Tensor,
+) -> Tensor:
+    return cutout(raw, center, sizes, fraction, fill) - raw

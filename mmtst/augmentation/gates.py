@@ -1,0 +1,82 @@
+"""Open and shut operators by a relaxed Bernoulli variable."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmtst.utils.errors import ConfigError
+
+GateForm = Literal['logit', 'log', 'sigmoid_as_logit']
+"""What the noise is added to, for a probability p = sigmoid(parameter).
+
+``logit``: logit(p), the parameter itself; the gate opens with probability p.
+``log``: log(p), Eq. 4 as printed; it opens with probability p / (1 + p).
+``sigmoid_as_logit``: p, what the reference code does; sigmoid(p).
+"""
+GATE_FORMS: tuple[str, ...] = get_args(GateForm)
+
+
+def relaxed_bernoulli(
+    parameter: Tensor,
+    noise: Tensor,
+    temperature: float,
+    form: GateForm = 'logit',
+) -> Tensor:
+    """Draw relaxed Bernoulli values from given noise, Eq. 4.
+
+    RBD = sigmoid((g(parameter) + noise) / temperature), g by ``form``.
+
+    Args:
+        parameter: Any shape, unbounded; p is its sigmoid.
+        noise: Logistic(0, 1) noise of a shape that broadcasts with it.
+        temperature: Over 0; the lower, the nearer to 0 and 1 the values.
+        form: See ``GateForm``.
+
+    Returns:
+        Values in [0, 1], differentiable in ``parameter``.
+
+    Raises:
+        ConfigError: Unknown form, or a temperature that is not over 0.
+    """
+    if not temperature > 0:
+        raise ConfigError(
+            'The temperature of the gates must be over 0',
+            where='model.augmentation.temperature',
+            got=temperature,
+            allowed='over 0; 0.05 in the paper',
+        )
+    if form == 'logit':
+        location = parameter
+    elif form == 'log':
+        location = F.logsigmoid(parameter)
+    elif form == 'sigmoid_as_logit':
+        location = torch.sigmoid(parameter)
+    else:
+        raise ConfigError(
+            'Unknown form of the gate',
+            where='model.augmentation.gate',
+            got=form,
+            allowed=', '.join(GATE_FORMS),
+        )
+    return torch.sigmoid((location + noise) / temperature)
+
+
+def logistic_noise(
+    shape: tuple[int, ...], generator: torch.Generator
+) -> Tensor:
+    """Draw Logistic(0, 1) noise on the CPU.
+
+    Args:
+        shape: Of the result.
+        generator: A CPU generator.
+
+    Returns:
+        float64, finite.
+    """
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+    # The ends have infinite logits; a step inward is under one draw in 1e15.
+    return torch.logit(uniform, eps=1e-15)
