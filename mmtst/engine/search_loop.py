@@ -6,11 +6,10 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce, get_rank
+from mmengine.dist import get_rank
 from torch import Tensor
 
 from mmtst.augmentation.base import Policy
@@ -21,6 +20,7 @@ from mmtst.engine.budget import (
 )
 from mmtst.engine.policy_log import describe_policy
 from mmtst.engine.randomness import derive_seed, seed_all
+from mmtst.engine.search_step import StepOutcome
 from mmtst.engine.search_types import (
     GUARD,
     PARTS,
@@ -29,65 +29,6 @@ from mmtst.engine.search_types import (
     SearchSummary,
 )
 from mmtst.models.objectives.gap import GapResult
-
-
-@dataclass
-class _Step:
-    """Hold one step's outcome on this rank, or its mean over the ranks.
-
-    Only ranks with objects and finite numbers count in the mean: ``valid``.
-    """
-
-    gradient: Tensor = field(
-        default_factory=lambda: torch.zeros(25, dtype=torch.float64)
-    )
-    objective: float = 0.0
-    parts: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(PARTS, 0.0)
-    )
-    guard: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(GUARD, 0.0)
-    )
-    positives: float = 0.0
-    gaps: float = 0.0
-    compared: float = 0.0
-    valid: float = 0.0
-    bad: float = 0.0
-    overflow: float = 0.0
-
-    def reduced(self) -> _Step:
-        """Average over the ranks in one message; identical on all."""
-        scalars = [self.objective, *self.parts.values(), *self.guard.values()]
-        counts = [
-            self.positives,
-            self.gaps,
-            self.compared,
-            self.valid,
-            self.bad,
-            self.overflow,
-        ]
-        message = torch.cat(
-            [
-                self.gradient,
-                torch.tensor(scalars + counts, dtype=torch.float64),
-            ]
-        )
-        all_reduce(message, op='sum')
-        positives, gaps, compared, valid, bad, overflow = message[-6:].tolist()
-        means = message[:-6] / max(valid, 1.0)
-        values = means[25:].tolist()
-        return _Step(
-            gradient=means[:25],
-            objective=values[0],
-            parts=dict(zip(PARTS, values[1 : 1 + len(PARTS)], strict=True)),
-            guard=dict(zip(GUARD, values[1 + len(PARTS) :], strict=True)),
-            positives=positives,
-            gaps=gaps,
-            compared=compared,
-            valid=valid,
-            bad=bad,
-            overflow=overflow,
-        )
 
 
 class PolicySearch:
@@ -198,11 +139,11 @@ class PolicySearch:
         if self.budget is not None:
             self._write_back()
 
-    def _measure(self, batch: dict[str, Any], step: int) -> _Step:
+    def _measure(self, batch: dict[str, Any], step: int) -> StepOutcome:
         """Evaluate objective and gradient on this rank's batch."""
         inputs, data_samples = self.model.prepare_search_batch(batch)
         if len(data_samples) == 0:
-            return _Step()
+            return StepOutcome()
         generator = torch.Generator()
         generator.manual_seed(self._seed('draw', step))
         draw, guard = self.model.draw_views(
@@ -214,17 +155,19 @@ class PolicySearch:
                 inputs, data_samples, self.policy, draw
             )
         if result is None:
-            return _Step()
+            return StepOutcome()
         objective = float(result.total.detach())
         if not _finite(objective):
-            return _Step(bad=1.0)
+            return StepOutcome(bad=1.0)
         if step == 0:
             self._log_part_gradients(result)
         gradient = self._gradient(result.total)
         if not bool(gradient.isfinite().all()):
             scaled = self.loss_scale > 1
-            return _Step(overflow=1.0) if scaled else _Step(bad=1.0)
-        return _Step(
+            return (
+                StepOutcome(overflow=1.0) if scaled else StepOutcome(bad=1.0)
+            )
+        return StepOutcome(
             gradient=gradient,
             objective=objective,
             parts={name: float(result.parts[name]) for name in PARTS},
@@ -253,7 +196,7 @@ class PolicySearch:
         ]
         return torch.cat(flat).detach().cpu().double() / self.loss_scale
 
-    def _advance(self, step: int, outcome: _Step) -> None:
+    def _advance(self, step: int, outcome: StepOutcome) -> None:
         """Update the policy, or say why not; the same way on all ranks."""
         if outcome.bad:
             self._recover(step)
@@ -323,7 +266,7 @@ class PolicySearch:
                 'passed over.'
             )
 
-    def _end_of_epoch(self, step: int, outcome: _Step) -> None:
+    def _end_of_epoch(self, step: int, outcome: StepOutcome) -> None:
         """Lower the learning rate where an epoch brought little (ALRS)."""
         options = self.options
         done = step + 1
@@ -356,7 +299,7 @@ class PolicySearch:
         words = ', '.join(f'{key} {norm:.3g}' for key, norm in norms.items())
         self.logger.info('Norm of the policy gradient by part: %s', words)
 
-    def _log(self, step: int, outcome: _Step, seconds: float) -> None:
+    def _log(self, step: int, outcome: StepOutcome, seconds: float) -> None:
         """Hand out one entry, and write a line with the time left."""
         entry: dict[str, Any] = dict(
             step=step,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from mmtst.engine import search_loop
+from mmtst.engine import search_loop, search_step
 from mmtst.engine.search_loop import PolicySearch
 from mmtst.engine.search_types import PARTS, SearchOptions, SearchSummary
 
@@ -121,7 +121,7 @@ def test_ranks_are_averaged_in_one_message(make_model, monkeypatch) -> None:
         twin[-6:] = message[-6:]
         message += twin
 
-    monkeypatch.setattr(search_loop, 'all_reduce', with_a_twin)
+    monkeypatch.setattr(search_step, 'all_reduce', with_a_twin)
     options = _options(iterations=2, log_interval=1, clip_grad=None)
     summary, entries, _ = _run(make_model(noise=0.0), options)
     assert len(sent) == 2
@@ -133,23 +133,13 @@ def test_ranks_are_averaged_in_one_message(make_model, monkeypatch) -> None:
     assert entries[0]['gap_rate'] == pytest.approx(0.25)
 
 
-def test_a_rank_without_objects_does_not_dilute(
-    make_model, monkeypatch
-) -> None:
-    # The other rank's message of an idle step is all zeros.
-    messages: list[torch.Tensor] = []
-
-    def keep(message: torch.Tensor, op: str) -> None:
-        messages.append(message.clone())
-
-    monkeypatch.setattr(search_loop, 'all_reduce', keep)
+def test_a_step_without_objects_moves_nothing(make_model) -> None:
     model = make_model(noise=0.0, empty=(0,))
-    summary, _, _ = _run(model, _options(iterations=2))
-    assert bool((messages[0] == 0).all())
+    summary, entries, _ = _run(model, _options(iterations=2, log_interval=1))
     assert summary.empty == 1
-    # So a sum over an idle and a working rank is the working rank's own.
-    expected = torch.full((25,), 2 * (0 - TARGET) / 25, dtype=torch.float64)
-    assert torch.allclose(summary.gradients[0], expected)
+    assert summary.updates == 1
+    assert 'objective' not in entries[0]
+    assert entries[1]['prob'] == entries[0]['prob'] != entries[2]['prob']
 
 
 def test_one_ranks_nan_holds_all_ranks(make_model, monkeypatch) -> None:
@@ -157,7 +147,7 @@ def test_one_ranks_nan_holds_all_ranks(make_model, monkeypatch) -> None:
         # The last numbers: ..., valid, bad, overflow.
         message[-2] += 1
 
-    monkeypatch.setattr(search_loop, 'all_reduce', other_rank_is_bad)
+    monkeypatch.setattr(search_step, 'all_reduce', other_rank_is_bad)
     model = make_model()
     with pytest.raises(RuntimeError, match='not finite 3 times'):
         _run(model, _options())
