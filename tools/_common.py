@@ -1,0 +1,237 @@
+"""Share what the tools have in common: arguments, configs, checkpoints."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# First: it prepares the imports of the packages below.
+import mmtst  # noqa: F401  isort: skip
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+
+from mmtst.datasets import set_data_root
+from mmtst.models.build import resolve_model_cfg
+from mmtst.utils.checkpoint import allow_checkpoint_globals, read_checkpoint
+from mmtst.utils.errors import ConfigError
+
+STUDENT_PREFIX = 'architecture.'
+_CFG_OPTIONS_HELP = (
+    'settings that replace those of the config, as key=value; lists as '
+    'key="[a,b]" or key=a,b, nested ones as key="[(a,b),(c,d)]", without '
+    'white space'
+)
+
+
+def run(tool: Callable[[], object]) -> None:
+    """Run a tool; end with the message alone where an option is wrong."""
+    try:
+        tool()
+    except ConfigError as error:
+        sys.exit(f'{Path(sys.argv[0]).stem}: {error}')
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every tool takes that reads a config."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help=_CFG_OPTIONS_HELP
+    )
+    parser.add_argument(
+        '--data-root',
+        help='folder of the data, in place of every data_root of the config',
+    )
+
+
+def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every tool takes that builds a runner."""
+    parser.add_argument(
+        '--work-dir',
+        help='folder for logs and results; by default the one of the config, '
+        'or work_dirs/NAME_OF_CONFIG',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes were started',
+    )
+    # torchrun and the older torch.distributed.launch spell it differently.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def read_config(args: argparse.Namespace) -> Config:
+    """Read the config and put in what the command line says.
+
+    Args:
+        args: From a parser with the arguments of
+            :func:`add_config_arguments` and, maybe, those of
+            :func:`add_launch_arguments`.
+
+    Raises:
+        ConfigError: There is no such file, or it cannot be read.
+    """
+    path = args.config
+    if not os.path.isfile(path):
+        raise ConfigError(
+            'the config file is not there',
+            where='config',
+            got=path,
+            fix='give the path of a .py file, such as those under configs/',
+        )
+    try:
+        cfg = Config.fromfile(path)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f'the config cannot be read: {type(error).__name__}: {error}',
+            where='config',
+            got=path,
+        ) from error
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.data_root is not None:
+        set_data_root(cfg, args.data_root)
+    if hasattr(args, 'launcher'):
+        _put_launch_arguments(cfg, args)
+    return cfg
+
+
+def check_file(path: str | None, where: str) -> None:
+    """Look for a checkpoint that is named by a local path.
+
+    Raises:
+        ConfigError: There is no such file.
+    """
+    if path is None or '://' in path or os.path.isfile(path):
+        return
+    raise ConfigError(
+        'the checkpoint is not there',
+        where=where,
+        got=path,
+        fix='give the path of a .pth file, or a URL',
+    )
+
+
+def is_distillation(cfg: Config) -> bool:
+    """Say whether the model of a config has a student and a teacher."""
+    return 'architecture' in cfg.model
+
+
+def student_model_cfg(cfg: Config) -> ConfigDict:
+    """Return the plain model config of the student.
+
+    Of a config without a teacher, that is its model.
+    """
+    if not is_distillation(cfg):
+        return copy.deepcopy(cfg.model)
+    model = _resolve(cfg, 'architecture')
+    # What the algorithm itself is given is what it uses.
+    if cfg.model.get('data_preprocessor') is not None:
+        model.data_preprocessor = copy.deepcopy(cfg.model.data_preprocessor)
+    return model
+
+
+def teacher_model_cfg(cfg: Config) -> ConfigDict:
+    """Return the plain model config of the teacher.
+
+    Raises:
+        ConfigError: The config has no teacher.
+    """
+    if 'teacher' not in cfg.model:
+        raise ConfigError(
+            'this config has no teacher',
+            where='model.teacher',
+            fix='give a distillation config, or leave out --teacher',
+        )
+    return _resolve(cfg, 'teacher')
+
+
+def teacher_checkpoint(cfg: Config) -> tuple[str | None, str]:
+    """Return the file of the teacher's weights, and where it stands."""
+    teacher = cfg.model.get('teacher')
+    if isinstance(teacher, dict) and teacher.get('checkpoint'):
+        return teacher['checkpoint'], 'model.teacher.checkpoint'
+    return cfg.model.get('teacher_ckpt'), 'model.teacher_ckpt'
+
+
+def read_weights(
+    path: str, where: str, *, student: bool = True
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read weights from a checkpoint.
+
+    All the tools' reading of checkpoints passes here.
+
+    Args:
+        path: File or URL.
+        where: The option that named it, for error messages.
+        student: Whether to take the student alone out of a distillation's
+            checkpoint.
+
+    Returns:
+        The state dict and the file's ``meta``.
+    """
+    check_file(path, where)
+    content = read_checkpoint(path, where=where)
+    weights = content['state_dict']
+    meta = content.get('meta') or {}
+    inner = {
+        key.removeprefix(STUDENT_PREFIX): value
+        for key, value in weights.items()
+        if key.startswith(STUDENT_PREFIX)
+    }
+    return inner if student and inner else weights, meta
+
+
+def without_distillation(cfg: Config, model: ConfigDict) -> Config:
+    """Return the config of a plain model, with the data and the rest kept.
+
+    Args:
+        cfg: Any config; not changed.
+        model: What its ``model`` becomes.
+
+    Returns:
+        A copy without the hooks that need a teacher or a policy.
+    """
+    plain = copy.deepcopy(cfg)
+    plain.model = model
+    hooks = plain.get('custom_hooks') or []
+    plain.custom_hooks = [hook for hook in hooks if not _is_ours(hook)]
+    defaults = plain.get('default_hooks') or {}
+    for name in [name for name in defaults if _is_ours(defaults[name])]:
+        # mmengine fills in its own.
+        del defaults[name]
+    return plain
+
+
+def _resolve(cfg: Config, role: str) -> ConfigDict:
+    """Return the model config that student or teacher refer to."""
+    reference = cfg.model[role]
+    if 'cfg_path' in reference:
+        # Under mmrazor's own algorithms a builder's name and the checkpoint
+        # stand beside it.
+        keys = ('cfg_path', 'cfg_options')
+        reference = {k: reference[k] for k in keys if k in reference}
+    return resolve_model_cfg(reference, f'model.{role}')
+
+
+def _is_ours(cfg: Any) -> bool:
+    kind = cfg.get('type', '') if isinstance(cfg, dict) else ''
+    return str(kind).startswith(('mmtst.', 'mmrazor.'))
+
+
+def _put_launch_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
+    # mmengine's own resume and load_from read files too.
+    allow_checkpoint_globals()

@@ -1,0 +1,180 @@
+"""Write a distilled student as a checkpoint of its own package.
+
+Beside OUT.pth lies OUT.py, the student's whole config: the two are what
+``init_detector`` and its like take, without this package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from _common import (
+    add_config_arguments,
+    read_config,
+    read_weights,
+    run,
+    student_model_cfg,
+    without_distillation,
+)
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from mmtst.utils.checkpoint import load_exactly
+from mmtst.utils.errors import ConfigError
+from mmtst.version import __version__
+
+# What a runner or an inference function reads of a config.
+_KEYS = (
+    'default_scope',
+    'custom_imports',
+    'model',
+    'data_preprocessor',
+    'train_dataloader',
+    'val_dataloader',
+    'test_dataloader',
+    'train_cfg',
+    'val_cfg',
+    'test_cfg',
+    'val_evaluator',
+    'test_evaluator',
+    'tta_model',
+    'tta_pipeline',
+    'optim_wrapper',
+    'param_scheduler',
+    'auto_scale_lr',
+    'default_hooks',
+    'custom_hooks',
+    'env_cfg',
+    'visualizer',
+    'log_processor',
+    'log_level',
+    'randomness',
+)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_config_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint of the distillation')
+    parser.add_argument('out', help='checkpoint to write, a .pth file')
+    return parser.parse_args(argv)
+
+
+def student_config(cfg: Config) -> Config:
+    """Return the config of the student alone, fit for its own package.
+
+    Data, schedule and evaluation stay; teacher, distiller, policy and their
+    hooks go, and so does the import of this package unless something else
+    of it is still named.
+    """
+    plain = without_distillation(cfg, student_model_cfg(cfg))
+    kept = {key: plain[key] for key in _KEYS if key in plain}
+    imports = kept.pop('custom_imports', None)
+    if imports is not None:
+        names = list(imports.get('imports') or [])
+        if 'mmtst.' not in Config(kept).pretty_text:
+            names = [name for name in names if name.split('.')[0] != 'mmtst']
+        if names:
+            kept['custom_imports'] = {**imports, 'imports': names}
+    return Config(kept)
+
+
+def export(cfg: Config, checkpoint: str, out: str | Path) -> tuple[Path, Path]:
+    """Write the student's checkpoint and config.
+
+    Both are read back from disk and loaded strictly before they get their
+    names.
+
+    Args:
+        cfg: The config of the distillation.
+        checkpoint: One of its checkpoints.
+        out: The .pth file to write.
+
+    Returns:
+        The paths of checkpoint and config.
+
+    Raises:
+        ConfigError: The checkpoint does not fit the student's config, or
+            ``out`` cannot be used.
+    """
+    out = Path(out)
+    if out.suffix != '.pth':
+        raise ConfigError(
+            'the exported checkpoint is a .pth file',
+            where='out',
+            got=str(out),
+            fix=f'name it {out.with_suffix(".pth")}',
+        )
+    weights, meta = read_weights(checkpoint, 'checkpoint')
+    plain = student_config(cfg)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    config_path = out.with_suffix('.py')
+    part = out.with_name(f'{out.stem}-part.pth')
+    config_part = out.with_name(f'{out.stem}_part.py')
+    try:
+        plain.dump(config_part)
+        torch.save(
+            {'meta': _plain_meta(meta), 'state_dict': weights},
+            part,
+        )
+        _verify(config_part, part)
+        os.replace(config_part, config_path)
+        os.replace(part, out)
+    finally:
+        config_part.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+    return out, config_path
+
+
+def _verify(config: Path, checkpoint: Path) -> None:
+    """Build the model that the config names, and load it strictly."""
+    cfg = Config.fromfile(config)
+    scope = cfg.get('default_scope')
+    with DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(cfg.model)
+    content = torch.load(checkpoint, map_location='cpu', weights_only=True)
+    load_exactly(
+        model,
+        content['state_dict'],
+        where='checkpoint',
+        source='the exported student',
+    )
+
+
+def _plain_meta(meta: dict[str, Any]) -> dict[str, Any]:
+    """Keep what readers need, in types that any loader accepts."""
+    kept: dict[str, Any] = {
+        key: meta[key] for key in ('epoch', 'iter', 'seed') if key in meta
+    }
+    kept['mmtst_version'] = __version__
+    if 'dataset_meta' in meta:
+        kept['dataset_meta'] = _plain_value(meta['dataset_meta'])
+    return kept
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain_value(item) for item in value)
+    if hasattr(value, 'tolist'):
+        return value.tolist()
+    return value
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Export, and say where the files lie."""
+    args = parse_args(argv)
+    checkpoint, config = export(read_config(args), args.checkpoint, args.out)
+    print(f'checkpoint: {checkpoint}')
+    print(f'config:     {config}')
+    print('the config builds the model, and the checkpoint fits it exactly')
+
+
+if __name__ == '__main__':
+    run(main)
