@@ -288,9 +288,21 @@ def test_comes_before_the_timer_and_the_schedulers(make_runner) -> None:
         assert place < names.index(later)
 
 
-def test_resume_repeats_what_came_after_the_checkpoint(make_runner) -> None:
-    search = {'at': [0, 2], 'iterations': 4, 'lr': 1.0, 'log_interval': 1}
-    whole = make_runner(search)
+@pytest.mark.parametrize(
+    ('by_epoch', 'second', 'checkpoint'),
+    [(True, 2, 'epoch_2.pth'), (False, 5, 'iter_5.pth')],
+)
+def test_resume_repeats_what_came_after_the_checkpoint(
+    make_runner, by_epoch: bool, second: int, checkpoint: str
+) -> None:
+    search = {
+        'at': [0, second],
+        'by_epoch': by_epoch,
+        'iterations': 4,
+        'lr': 1.0,
+        'log_interval': 1,
+    }
+    whole = make_runner(search, by_epoch=by_epoch)
     whole.train()
     path = Path(whole.work_dir) / 'policy.jsonl'
     expected = read_policy_log(path)
@@ -298,7 +310,8 @@ def test_resume_repeats_what_came_after_the_checkpoint(make_runner) -> None:
         file.write('{"search": 1, "torn')
     again = make_runner(
         search,
-        load_from=str(Path(whole.work_dir) / 'epoch_2.pth'),
+        by_epoch=by_epoch,
+        load_from=str(Path(whole.work_dir) / checkpoint),
         resume=True,
     )
     again.train()
