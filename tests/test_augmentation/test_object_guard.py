@@ -9,9 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from mmtst.augmentation.base import AugmentDraw, AugmentRecord, Policy
+from mmtst.augmentation.base import (
+    AFFINE_OPERATORS,
+    AugmentDraw,
+    AugmentRecord,
+    Policy,
+)
+from mmtst.augmentation.encoder import AugmentationEncoder
 from mmtst.augmentation.object_guard import draw_keeping_objects
-from mmtst.geometry import from_normalized, identity_matrix
+from mmtst.geometry import from_normalized, identity_matrix, warp_boxes
 
 SIZES = torch.tensor([[100.0, 100.0], [100.0, 200.0]])
 
@@ -219,6 +225,39 @@ def test_policy_temperature_and_operators_are_handed_on() -> None:
     assert drawn == [(['Rotate'],)] * 3
     assert len(resolved) >= 3
     assert all(a[0] is policy and a[1] == 0.3 for a in resolved)
+
+
+def test_the_encoders_strongest_draws_keep_objects() -> None:
+    """Objects along the borders, every affine operator fully applied."""
+    encoder = AugmentationEncoder(num_operators=5, mirror=True)
+    policy = Policy(torch.full((14,), 3.0), torch.full((11,), 3.0))
+    generator = torch.Generator().manual_seed(5)
+    sizes = torch.tensor([[120.0, 200], [200, 150], [160, 160], [90, 220]])
+    boxes = []
+    for height, width in sizes.tolist():
+        left = torch.tensor([[0.0, 5, 15, 25], [0, 60, 20, 80]])
+        right = torch.tensor([[width - 15, 10, width, height / 2]])
+        boxes.append(torch.cat([left, right]))
+    counts = {'redraws': 0.0, 'shrunk': 0.0}
+    for _ in range(8):
+        draw, stats = draw_keeping_objects(
+            encoder,
+            policy,
+            sizes,
+            boxes,
+            generator,
+            operators=list(AFFINE_OPERATORS),
+        )
+        matrix = encoder.resolve(draw, policy).matrix
+        for i, own in enumerate(boxes):
+            _, visible = warp_boxes(own, matrix[i], sizes[i])
+            assert (visible >= 0.3).float().mean() >= 0.7
+        assert 0.7 <= stats.objects_kept <= 1
+        counts['redraws'] += stats.redraws
+        counts['shrunk'] += stats.shrunk
+    # Or the test would not have put the guard to the test.
+    assert counts['redraws'] > 0
+    assert counts['shrunk'] > 0
 
 
 def test_boxes_and_sizes_must_be_of_the_same_batch() -> None:

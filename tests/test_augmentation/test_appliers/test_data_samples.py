@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.structures.mask import BitmapMasks, PolygonMasks
@@ -17,7 +18,13 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from mmtst.augmentation.appliers import apply_to_samples
-from mmtst.augmentation.base import AugmentDraw, AugmentRecord
+from mmtst.augmentation.base import (
+    AFFINE_OPERATORS,
+    AugmentDraw,
+    AugmentRecord,
+    Policy,
+)
+from mmtst.augmentation.encoder import AugmentationEncoder
 from mmtst.geometry import identity_matrix, warp_boxes, warp_images
 from mmtst.utils.errors import ConfigError
 
@@ -164,20 +171,35 @@ def test_replay_is_exact_and_inputs_are_not_edited() -> None:
         assert first[0].metainfo == sample.metainfo
 
 
-def test_an_image_that_is_not_moved_keeps_its_ground_truth() -> None:
+@pytest.mark.parametrize('shift', [0.0, 1e-8, 5e-4])
+def test_an_image_that_is_not_moved_keeps_its_ground_truth(
+    shift: float,
+) -> None:
     """Boxes under a pixel and out of the image too, and no memory shared."""
     size = (64, 80)
     _, sample = _scene(size, size, 'bitmap', 0)
     sample.gt_instances.bboxes[0] = torch.tensor([3.0, 3, 3.4, 3.4])
     sample.gt_instances.bboxes[1] = torch.tensor([70.0, 3, 99, 30])
     before = copy.deepcopy(sample)
-    record = _record(identity_matrix(1), torch.tensor([size]))
+    matrix = identity_matrix(1)
+    matrix[..., 2] += shift
+    record = _record(matrix, torch.tensor([size]))
     (same,) = apply_to_samples(record, [sample])
     _assert_same(same, before)
     same.gt_instances.bboxes.zero_()
     same.gt_instances.masks.masks[:] = 0
     same.gt_sem_seg.sem_seg.zero_()
     _assert_same(sample, before)
+
+
+def test_a_hundredth_of_a_pixel_is_a_move() -> None:
+    sample = DetDataSample()
+    sample.gt_instances = InstanceData(bboxes=torch.tensor([[1.0, 1, 5, 5]]))
+    matrix = identity_matrix(1)
+    matrix[0, 0, 2] = 0.01
+    record = _record(matrix, torch.tensor([[8, 8]]))
+    (moved,) = apply_to_samples(record, [sample])
+    assert moved.gt_instances.bboxes[0, 0].item() == pytest.approx(1.01)
 
 
 def test_images_without_objects() -> None:
@@ -281,6 +303,46 @@ def test_other_ground_truth_is_refused_by_name(
     record = _record(_turn(0.3 * moving, (8, 8))[None], torch.tensor([[8, 8]]))
     with pytest.raises(ConfigError, match=rf'data_samples\.{name}'):
         apply_to_samples(record, [sample])
+
+
+@pytest.mark.parametrize('aspect', ['normalized', 'corrected'])
+def test_the_encoders_records_move_images_and_boxes_alike(
+    aspect: str,
+) -> None:
+    """A white rectangle on black, under every affine operator, for real."""
+    encoder = AugmentationEncoder(
+        num_operators=5, aspect=aspect, mirror=True, fill='black'
+    )
+    encoder.bind(DetDataPreprocessor())
+    encoder.write_policy(Policy(torch.full((14,), 3.0), torch.zeros(11)))
+    sizes = torch.tensor([[150.0, 200], [200, 140], [180, 180], [90, 200]])
+    images = torch.zeros(4, 3, 200, 200)
+    box = torch.tensor([[60.0, 40, 80, 55]])
+    images[:, :, 40:55, 60:80] = 255
+    samples = []
+    for _ in range(4):
+        sample = DetDataSample()
+        sample.gt_instances = InstanceData(bboxes=box.clone())
+        samples.append(sample)
+    generator = torch.Generator().manual_seed(3)
+    checked = 0
+    for _ in range(6):
+        draw = encoder.draw(sizes, generator, list(AFFINE_OPERATORS))
+        record = encoder.resolve(draw)
+        warped = encoder.augment(images, record)
+        moved = apply_to_samples(record, samples)
+        for i, sample in enumerate(moved):
+            _, visible = warp_boxes(box, record.matrix[i], sizes[i])
+            if visible.item() < 1 - 1e-5:
+                continue
+            rows, columns = np.nonzero(warped[i, 0].numpy() > 64)
+            extent = [columns.min(), rows.min()]
+            extent += [columns.max() + 1, rows.max() + 1]
+            ours = sample.gt_instances.bboxes[0].numpy()
+            assert np.abs(np.array(extent) - ours).max() <= 1
+            assert np.abs(ours - box[0].numpy()).max() > 2
+            checked += 1
+    assert checked >= 12
 
 
 def test_counts_and_sizes_must_fit() -> None:
