@@ -169,7 +169,7 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
             raise RuntimeError(
                 'the augmentation does not know how its images were '
                 'normalized: call bind(data_preprocessor) with the '
-                "student's data preprocessor before apply()"
+                "student's data preprocessor before augment()"
             )
         return self._image_space
 
@@ -333,7 +333,7 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
             draw, gates, magnitudes, apply_gates, matrix, image_matrices
         )
 
-    def apply(self, images: Tensor, record: AugmentRecord) -> Tensor:
+    def augment(self, images: Tensor, record: AugmentRecord) -> Tensor:
         """Augment images by a record.
 
         Args:
@@ -389,7 +389,7 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
             The augmented images and the record for their labels.
         """
         record = self.resolve(self.draw(sizes, generator))
-        return self.apply(images, record), record
+        return self.augment(images, record), record
 
     def _select(
         self, scores: Tensor, operators: Sequence[str] | None

@@ -1,4 +1,4 @@
-"""12 epochs from scratch with AdamW: the demo's half of ``scratch_24e``."""
+"""12 epochs from scratch with AdamW: half of ``scratch_24e``."""
 
 _base_ = './scratch_24e.py'
 

@@ -264,7 +264,7 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
         draw: AugmentDraw,
     ) -> tuple[Tensor, list[Any]]:
         record = self.augmentation.resolve(draw, policy)
-        augmented = self.augmentation.apply(inputs, record)
+        augmented = self.augmentation.augment(inputs, record)
         return augmented, apply_to_samples(
             record, samples, min_visible=self.min_visible
         )

@@ -144,7 +144,7 @@ def test_policy_off_equals_plain_kd_on_the_doubled_batch():
     mine = ours.loss(inputs, samples)
     assert set(theirs) == set(mine)
     for name, value in theirs.items():
-        torch.testing.assert_close(torch.as_tensor(mine[name]), value)
+        torch.testing.assert_close(mine[name], value, msg=name)
     total(mine).backward()
     total(theirs).backward()
     for (name, p), q in zip(
@@ -314,7 +314,7 @@ class SearchCase:
 
     def images(self, theta):
         record = self.encoder.resolve(self.draw, self.policy(theta))
-        return self.encoder.apply(self.inputs, record)
+        return self.encoder.augment(self.inputs, record)
 
     def objective(self, theta):
         return self.model.objective(

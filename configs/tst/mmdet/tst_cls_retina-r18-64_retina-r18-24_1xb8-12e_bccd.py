@@ -7,7 +7,7 @@ Both from scratch at 320 x 240. Train the teacher first, with
 _base_ = [
     '../../_base_/pairs/small_retinanet/tst.py',
     '../../_base_/datasets/bccd_detection.py',
-    '../../_base_/schedules/scratch_24e.py',
+    '../../_base_/schedules/scratch_12e.py',
 ]
 
 classes = dict(bbox_head=dict(num_classes=3))
@@ -16,5 +16,5 @@ model = dict(
     teacher=dict(cfg_options=classes),
     teacher_ckpt='work_dirs/retinanet_r18-64_1xb8-24e_bccd/epoch_24.pth',
 )
-# The paper's epochs 6 and 12; each search takes max(1 epoch, 100 iterations).
-custom_hooks = [dict(type='mmtst.PolicySearchHook', at=[6, 12])]
+# As in the paper after 1/4 and 1/2 of the epochs; max(1 epoch, 100 steps) each.
+custom_hooks = [dict(type='mmtst.PolicySearchHook', at=[3, 6])]

@@ -3,7 +3,7 @@
 _base_ = [
     '../../_base_/pairs/small_retinanet/kd.py',
     '../../_base_/datasets/bccd_detection.py',
-    '../../_base_/schedules/scratch_24e.py',
+    '../../_base_/schedules/scratch_12e.py',
 ]
 
 classes = dict(bbox_head=dict(num_classes=3))
