@@ -1,0 +1,176 @@
+"""Test the before/after pictures, made without student and teacher."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from PIL import Image
+
+from mmtst.augmentation.base import MAGNITUDE_OPERATORS, OPERATORS
+from mmtst.datasets import set_data_root
+from mmtst.utils.errors import ConfigError
+
+
+@pytest.fixture
+def browse(load_tool):
+    return load_tool('browse_augmentation')
+
+
+def read(browse, config, shapes, *arguments):
+    args = browse.parse_args([str(config), *arguments])
+    cfg = Config.fromfile(config)
+    set_data_root(cfg, str(shapes))
+    browse.init_default_scope('mmdet')
+    return cfg, args
+
+
+def test_files_are_written_and_small(
+    browse, distill_config, shapes, tmp_path, capsys
+):
+    # The teacher's checkpoint need not exist: nothing of it is read.
+    browse.main(
+        [
+            str(distill_config),
+            '--data-root',
+            str(shapes),
+            '--num',
+            '7',
+            '--output-dir',
+            str(tmp_path / 'out'),
+            '--cfg-options',
+            'model.teacher_ckpt=/no/teacher.pth',
+        ]
+    )
+    files = sorted((tmp_path / 'out').iterdir())
+    assert [file.name for file in files] == [
+        'augmentation_0.png',
+        'augmentation_1.png',
+    ]
+    printed = capsys.readouterr().out
+    for file in files:
+        assert str(file) in printed
+        assert file.stat().st_size <= 300_000
+        with Image.open(file) as picture:
+            assert np.array(picture.convert('L')).std() > 20
+
+
+def test_closed_gates_change_nothing(browse, distill_config, shapes):
+    cfg, args = read(
+        browse, distill_config, shapes, '--probability', '0', '--num', '5'
+    )
+    pairs = list(browse.views(cfg, args))
+    assert len(pairs) == 5
+    for before, after in pairs:
+        assert after.caption == 'nothing applied'
+        assert np.array_equal(before.image, after.image)
+        assert torch.equal(
+            before.sample.gt_instances.bboxes,
+            after.sample.gt_instances.bboxes,
+        )
+
+
+def test_open_gates_move_image_boxes_and_masks(browse, distill_config, shapes):
+    cfg, args = read(
+        browse,
+        distill_config,
+        shapes,
+        '--probability',
+        '1',
+        '--strength',
+        '0.8',
+        '--operators',
+        'TranslateX',
+        '--num',
+        '4',
+    )
+    moved = inside = 0
+    for before, after in browse.views(cfg, args):
+        assert after.caption.startswith('TranslateX')
+        if not np.array_equal(before.image, after.image):
+            moved += 1
+        instances = after.sample.gt_instances
+        masks = instances.masks.to_ndarray().astype(bool)
+        for box, mask in zip(instances.bboxes.tolist(), masks, strict=True):
+            if box[2] >= 63.9:
+                # What the frame cuts off moves the hull of a mask alone.
+                continue
+            inside += 1
+            rows, columns = np.nonzero(mask)
+            hull = (
+                columns.min(),
+                rows.min(),
+                columns.max() + 1,
+                rows.max() + 1,
+            )
+            assert np.abs(np.subtract(hull, box)).max() <= 1.5
+    # The guard may hold an image still, but not all of them.
+    assert moved >= 2
+    assert inside >= 4
+
+
+def test_same_seed_same_pictures(browse, distill_config, shapes):
+    def captions(*arguments):
+        cfg, args = read(browse, distill_config, shapes, *arguments)
+        return [after.caption for _, after in browse.views(cfg, args)]
+
+    assert captions() == captions()
+    assert captions() != captions('--seed', '4')
+
+
+def policy_file(path, probability):
+    path.write_text(
+        json.dumps(
+            dict(
+                probabilities=dict.fromkeys(OPERATORS, probability),
+                magnitudes=dict.fromkeys(MAGNITUDE_OPERATORS, 0.5),
+            )
+        )
+    )
+    return str(path)
+
+
+def test_policy_file_is_used(browse, distill_config, shapes, tmp_path):
+    path = policy_file(tmp_path / 'policy.json', 0.0)
+    cfg, args = read(browse, distill_config, shapes, '--policy', path)
+    for _, after in browse.views(cfg, args):
+        assert after.caption == 'nothing applied'
+
+
+@pytest.mark.slow
+def test_policy_of_a_checkpoint_is_used(
+    browse, distill_config, distill_run, shapes
+):
+    path = distill_run / 'epoch_1.pth'
+    cfg, args = read(browse, distill_config, shapes, '--checkpoint', str(path))
+    encoder, _ = browse.build_encoder(cfg)
+    policy = browse.choose_policy(encoder, args)
+    weights = torch.load(path, weights_only=False)['state_dict']
+    assert torch.equal(policy.th_p, weights['augmentation.th_p'])
+    assert policy.th_p.abs().max() > 0
+
+
+def test_checkpoint_without_policy_is_named(
+    browse, distill_config, teacher_checkpoint, shapes
+):
+    cfg, args = read(
+        browse, distill_config, shapes, '--checkpoint', str(teacher_checkpoint)
+    )
+    with pytest.raises(ConfigError, match=r'no augmentation\.th_p'):
+        next(browse.views(cfg, args))
+
+
+def test_number_out_of_range_is_named(browse, distill_config, shapes):
+    cfg, args = read(browse, distill_config, shapes, '--strength', '1.5')
+    with pytest.raises(ConfigError, match='--strength'):
+        next(browse.views(cfg, args))
+
+
+def test_plain_config_gets_the_default_augmentation(
+    browse, plain_config, shapes
+):
+    cfg, args = read(browse, plain_config, shapes, '--num', '2')
+    assert len(list(browse.views(cfg, args))) == 2

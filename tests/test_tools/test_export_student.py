@@ -1,0 +1,143 @@
+"""Test that an exported student stands on its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmtst.utils.errors import ConfigError
+
+INFER = """
+import sys
+import numpy as np
+from mmdet.apis import inference_detector, init_detector
+model = init_detector('student.py', 'student.pth', device='cpu')
+result = inference_detector(model, np.zeros((64, 64, 3), np.uint8))
+assert 'mmtst' not in sys.modules and 'mmrazor' not in sys.modules
+print(model.dataset_meta['classes'], list(result.pred_instances.keys()))
+"""
+
+
+@pytest.fixture(scope='module')
+def exported(load_tool, distill_config, distill_run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('exported')
+    load_tool('export_student').main(
+        [
+            str(distill_config),
+            str(distill_run / 'epoch_1.pth'),
+            str(folder / 'student.pth'),
+        ]
+    )
+    return folder
+
+
+@pytest.mark.slow
+def test_checkpoint_holds_the_student_alone(exported, distill_run):
+    content = torch.load(exported / 'student.pth', weights_only=True)
+    source = torch.load(distill_run / 'epoch_1.pth', weights_only=False)
+    want = {
+        name.removeprefix('architecture.'): value
+        for name, value in source['state_dict'].items()
+        if name.startswith('architecture.')
+    }
+    assert content['state_dict'].keys() == want.keys()
+    for name, value in content['state_dict'].items():
+        assert torch.equal(value, want[name])
+    classes = content['meta']['dataset_meta']['classes']
+    assert tuple(classes) == ('circle', 'square', 'triangle', 'star', 'cross')
+    assert sorted(os.listdir(exported)) == ['student.pth', 'student.py']
+
+
+@pytest.mark.slow
+def test_config_is_free_of_the_distillation(exported):
+    text = (exported / 'student.py').read_text()
+    for word in ('mmtst', 'mmrazor', 'teacher', 'distill', 'augmentation'):
+        assert word not in text
+    cfg = Config.fromfile(exported / 'student.py')
+    assert cfg.model.type == 'RetinaNet'
+    assert cfg.model.bbox_head.num_classes == 5
+    assert cfg.test_dataloader.dataset.type == 'CocoDataset'
+
+
+@pytest.mark.slow
+def test_inference_without_this_package(exported):
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    done = subprocess.run(
+        [sys.executable, '-c', INFER],
+        cwd=exported,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "('circle', 'square'" in done.stdout
+    assert "'bboxes'" in done.stdout
+
+
+@pytest.mark.slow
+def test_strict_load_into_the_students_own_model(exported):
+    from mmengine.registry import MODELS, DefaultScope
+
+    cfg = Config.fromfile(exported / 'student.py')
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model)
+    content = torch.load(exported / 'student.pth', weights_only=True)
+    model.load_state_dict(content['state_dict'], strict=True)
+
+
+def test_checkpoint_that_does_not_fit_leaves_nothing(
+    load_tool, distill_config, teacher_checkpoint, tmp_path
+):
+    export = load_tool('export_student')
+    out = tmp_path / 'out' / 'student.pth'
+    with pytest.raises(ConfigError, match='does not fit'):
+        export.main([str(distill_config), str(teacher_checkpoint), str(out)])
+    assert list(out.parent.iterdir()) == []
+
+
+def test_out_must_be_a_checkpoint_name(
+    load_tool, distill_config, teacher_checkpoint, tmp_path
+):
+    with pytest.raises(ConfigError, match='student.pth'):
+        load_tool('export_student').main(
+            [
+                str(distill_config),
+                str(teacher_checkpoint),
+                str(tmp_path / 'student'),
+            ]
+        )
+
+
+def test_other_imports_and_hooks_stay(load_tool, distill_config):
+    cfg = Config.fromfile(distill_config)
+    cfg.custom_imports.imports = ['mmtst', 'my_project']
+    cfg.custom_hooks.append(dict(type='EMAHook'))
+    cfg.default_hooks.checkpoint = dict(type='mmtst.SafeCheckpointHook')
+    plain = load_tool('export_student').student_config(cfg)
+    assert plain.custom_imports.imports == ['my_project']
+    assert [hook.type for hook in plain.custom_hooks] == ['EMAHook']
+    assert 'checkpoint' not in plain.default_hooks
+    assert 'logger' in plain.default_hooks
+    assert len(cfg.custom_hooks) == 2
+    # Something of this package is still named: the import has to stay.
+    cfg.train_dataloader.dataset.type = 'mmtst.SomeDataset'
+    plain = load_tool('export_student').student_config(cfg)
+    assert 'mmtst' in plain.custom_imports.imports
+
+
+def test_preprocessor_of_the_algorithm_is_the_one_kept(
+    load_tool, distill_config
+):
+    cfg = Config.fromfile(distill_config)
+    cfg.model.data_preprocessor = dict(
+        type='mmdet.DetDataPreprocessor', mean=[1.0, 2.0, 3.0]
+    )
+    plain = load_tool('export_student').student_config(cfg)
+    assert plain.model.data_preprocessor.mean == [1.0, 2.0, 3.0]

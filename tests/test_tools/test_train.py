@@ -1,0 +1,154 @@
+"""Test training from the command line, and what it says of wrong input."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+
+def prepare(load_tool, *arguments):
+    train = load_tool('train')
+    return train.prepare(train.parse_args([str(a) for a in arguments]))
+
+
+@pytest.mark.slow
+def test_a_distillation_runs_and_leaves_its_files(distill_run):
+    content = torch.load(distill_run / 'epoch_1.pth', weights_only=False)
+    names = set(content['state_dict'])
+    assert 'augmentation.th_p' in names
+    assert any(name.startswith('architecture.') for name in names)
+    assert not any(name.startswith('teacher.') for name in names)
+    log = next(distill_run.rglob('policy.jsonl'))
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(lines) >= 2
+    assert (distill_run / 'distill.py').exists()
+
+
+@pytest.mark.slow
+def test_resume_goes_on(tool, distill_config, distill_run, shapes, tmp_path):
+    code, text = tool(
+        'train',
+        distill_config,
+        '--data-root',
+        shapes,
+        '--work-dir',
+        tmp_path,
+        '--resume',
+        distill_run / 'epoch_1.pth',
+        '--cfg-options',
+        'train_cfg.max_epochs=2',
+        cwd=tmp_path,
+    )
+    assert code == 0, text
+    assert 'resumed epoch: 1, iter: 2' in text
+    assert (tmp_path / 'epoch_2.pth').exists()
+
+
+def test_errors_end_without_a_traceback(tool, plain_config, tmp_path):
+    code, text = tool('train', plain_config, cwd=tmp_path)
+    assert code == 1
+    assert 'Traceback' not in text
+    assert 'train: the data root is not there' in text
+    assert "'data/shapes'" in text
+    assert '--data-root DIR' in text
+    assert not (tmp_path / 'work_dirs').exists()
+
+
+def test_flags_reach_the_config(load_tool, plain_config, shapes, tmp_path):
+    cfg = prepare(
+        load_tool,
+        plain_config,
+        '--data-root',
+        shapes,
+        '--auto-scale-lr',
+        '--resume',
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'train_cfg.max_epochs=7',
+    )
+    assert cfg.auto_scale_lr.enable
+    assert cfg.resume
+    assert cfg.load_from is None
+    assert cfg.work_dir == str(tmp_path)
+    assert cfg.train_cfg.max_epochs == 7
+    assert cfg.train_dataloader.dataset.data_root == str(shapes)
+    assert cfg.val_evaluator.ann_file.startswith(str(shapes))
+    assert cfg.launcher == 'none'
+
+
+def test_work_dir_is_named_after_the_config(load_tool, plain_config, shapes):
+    cfg = prepare(load_tool, plain_config, '--data-root', shapes)
+    assert cfg.work_dir == 'work_dirs/plain'
+    assert not cfg.get('resume')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--resume', 'gone.pth'], r'--resume\n  got:     .gone.pth'),
+        (['--cfg-options', 'load_from=gone.pth'], 'load_from'),
+        (['--cfg-options', 'auto_scale_lr=None', '--auto-scale-lr'], 'base_b'),
+    ],
+)
+def test_wrong_input_is_named(
+    load_tool, plain_config, shapes, arguments, message
+):
+    with pytest.raises(ValueError, match=message):
+        prepare(load_tool, plain_config, '--data-root', shapes, *arguments)
+
+
+@pytest.mark.parametrize(
+    ('device', 'kind', 'message'),
+    [
+        ('cpu', 'OptimWrapper', 'accelerator'),
+        ('cuda', 'ApexOptimWrapper', 'optim_wrapper.type'),
+        ('cuda', 'OptimWrapper', None),
+    ],
+)
+def test_amp(
+    load_tool, plain_config, shapes, monkeypatch, device, kind, message
+):
+    train = load_tool('train')
+    monkeypatch.setattr(train, 'get_device', lambda: device)
+    arguments = (
+        plain_config,
+        '--data-root',
+        shapes,
+        '--amp',
+        '--cfg-options',
+        f'optim_wrapper.type={kind}',
+    )
+    if message is None:
+        cfg = prepare(load_tool, *arguments)
+        assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
+        assert cfg.optim_wrapper.loss_scale == 'dynamic'
+        return
+    with pytest.raises(ValueError, match=message):
+        prepare(load_tool, *arguments)
+
+
+def test_missing_teacher_is_named(
+    load_tool, distill_config, teacher_checkpoint, shapes
+):
+    arguments = (distill_config, '--data-root', shapes, '--cfg-options')
+    for option in ('model.teacher_ckpt', 'model.teacher.checkpoint'):
+        with pytest.raises(ValueError, match='checkpoint is not') as error:
+            prepare(load_tool, *arguments, f'{option}=/no/teacher.pth')
+        assert option in str(error.value)
+        assert '/no/teacher.pth' in str(error.value)
+
+
+def test_missing_config_is_named(load_tool):
+    with pytest.raises(ValueError, match='config file is not there'):
+        prepare(load_tool, 'no_such_config.py')
+
+
+def test_broken_config_is_named(load_tool, tmp_path):
+    path = tmp_path / 'broken.py'
+    path.write_text('model = dict(\n')
+    with pytest.raises(ValueError, match='cannot be read') as error:
+        prepare(load_tool, path)
+    assert 'broken.py' in str(error.value)
