@@ -12,7 +12,9 @@ from torch import Tensor
 RETINANET = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
 
 
-def tiny_retinanet(base_channels: int = 8, channels: int = 8) -> dict[str, Any]:
+def tiny_retinanet(
+    base_channels: int = 8, channels: int = 8
+) -> dict[str, Any]:
     """Return a reference to a RetinaNet of some ten thousand parameters.
 
     Args:
@@ -61,7 +63,9 @@ def detection_batch(
     generator = torch.Generator().manual_seed(seed)
     height, width = size
     valid = valid or size
-    coarse = torch.randn(batch, 3, height // 8, width // 8, generator=generator)
+    coarse = torch.randn(
+        batch, 3, height // 8, width // 8, generator=generator
+    )
     images = torch.nn.functional.interpolate(
         coarse, size=size, mode='bicubic', align_corners=False
     )

@@ -52,7 +52,7 @@ def test_built_models_come_back():
 
 
 @pytest.mark.parametrize(
-    'reference, message',
+    ('reference', 'message'),
     [
         (dict(cfg_path='mmdet::none/none.py'), 'cannot be read'),
         (dict(cfg_path='nowhere.py'), 'cannot be read'),

@@ -16,5 +16,5 @@ model = dict(
     teacher=dict(cfg_options=classes),
     teacher_ckpt='work_dirs/retinanet_r18-64_1xb8-24e_bccd/epoch_24.pth',
 )
-# As in the paper after 1/4 and 1/2 of the epochs; max(1 epoch, 100 steps) each.
+# As in the paper after 1/4 and 1/2 of the epochs; 100 steps each.
 custom_hooks = [dict(type='mmtst.PolicySearchHook', at=[3, 6])]

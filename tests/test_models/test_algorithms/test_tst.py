@@ -240,9 +240,7 @@ def test_another_normalisation_of_the_teacher_is_met():
     model = build(teacher=caffe)
     _, samples = detection_batch(size=(64, 96), valid=(50, 80))
     picture = torch.randint(0, 256, (3, 50, 80)).byte()
-    data = dict(
-        inputs=[picture, picture], data_samples=copy.deepcopy(samples)
-    )
+    data = dict(inputs=[picture, picture], data_samples=copy.deepcopy(samples))
     theirs = model.teacher.data_preprocessor(copy.deepcopy(data), False)
     mine = model.data_preprocessor(copy.deepcopy(data), False)
     converted = model.teacher_inputs(mine['inputs'], mine['data_samples'])
@@ -385,8 +383,9 @@ def test_descent_hurts_the_student_and_helps_the_teacher(case, side):
         if side == 'T':
             return float(total(losses))
         return float(
-            objective(case.model.teacher, network, images, case.samples)
-            .total.neg()
+            objective(
+                case.model.teacher, network, images, case.samples
+            ).total.neg()
         )
 
     moved = case.theta - 1e-3 * gradient / gradient.norm()

@@ -11,7 +11,9 @@ def test_each_level_has_its_own_convolution():
     levels = [torch.randn(1, 2, 4, 4), torch.randn(1, 2, 2, 2)]
     outputs = connector(levels)
     assert [tuple(o.shape) for o in outputs] == [(1, 3, 4, 4), (1, 3, 2, 2)]
-    for conv, level, output in zip(connector.convs, levels, outputs):
+    for conv, level, output in zip(
+        connector.convs, levels, outputs, strict=True
+    ):
         weight = conv.weight[:, :, 0, 0]
         expected = torch.einsum('oc,bchw->bohw', weight, level)
         expected = expected + conv.bias.view(1, -1, 1, 1)

@@ -10,7 +10,10 @@ def test_pairs_in_order_and_detaches_the_teacher():
     student = [torch.zeros(1, 1, 2, 2), torch.ones(1, 1, 1, 1)]
     teacher = [t.clone().requires_grad_() for t in student]
     pairs = paired_levels(student, tuple(teacher), 'L')
-    assert [s is x for (s, _), x in zip(pairs, student)] == [True, True]
+    assert [s is x for (s, _), x in zip(pairs, student, strict=True)] == [
+        True,
+        True,
+    ]
     assert not any(t.requires_grad for _, t in pairs)
 
 

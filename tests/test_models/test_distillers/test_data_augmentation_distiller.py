@@ -1,0 +1,91 @@
+"""Check DataAugmentationDistiller's errors and its records."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import mmtst  # noqa: F401  (mmrazor imports only after it)
+from mmtst.models.distillers import DataAugmentationDistiller
+from mmtst.utils.errors import ConfigError
+
+GOOD = dict(
+    student_recorders=dict(out=dict(type='ModuleOutputs', source='0')),
+    teacher_recorders=dict(out=dict(type='ModuleOutputs', source='0')),
+    distill_losses=dict(loss_mimic=dict(type='mmtst.MimicLoss')),
+    loss_forward_mappings=dict(
+        loss_mimic=dict(
+            preds_S=dict(from_student=True, recorder='out'),
+            preds_T=dict(from_student=False, recorder='out'),
+        )
+    ),
+)
+
+
+def build(**changes):
+    cfg = copy.deepcopy(GOOD)
+    cfg.update(changes)
+    return DataAugmentationDistiller(**cfg)
+
+
+def test_losses_are_computed_once_and_records_dropped():
+    distiller = build()
+    student, teacher = nn.Sequential(nn.Identity()), nn.Sequential(nn.ReLU())
+    distiller.prepare_from_student(student)
+    distiller.prepare_from_teacher(teacher)
+    with distiller.recording('student'):
+        student(torch.tensor([1.0, -1.0]))
+    with distiller.recording('teacher'):
+        teacher(torch.tensor([1.0, -1.0]))
+    # Student (1, -1), teacher (1, 0): mean square error 1/2.
+    losses = distiller.compute_and_clear()
+    assert float(losses['loss_mimic']) == pytest.approx(0.5)
+    for manager in (distiller.student_recorders, distiller.teacher_recorders):
+        assert manager.get_recorder('out').data_buffer == []
+    student(torch.ones(2))
+    assert distiller.student_recorders.get_recorder('out').data_buffer == []
+
+
+def test_records_are_dropped_when_a_loss_fails():
+    distiller = build()
+    student = nn.Sequential(nn.Identity())
+    distiller.prepare_from_student(student)
+    distiller.prepare_from_teacher(nn.Sequential(nn.Identity()))
+    with distiller.recording('student'):
+        student(torch.ones(2))
+    with pytest.raises(AssertionError):
+        distiller.compute_and_clear()
+    assert distiller.student_recorders.get_recorder('out').data_buffer == []
+
+
+def mapping(**changes):
+    maps = copy.deepcopy(GOOD['loss_forward_mappings'])
+    maps['loss_mimic']['preds_S'].update(changes)
+    return maps
+
+
+@pytest.mark.parametrize(
+    ('maps', 'message'),
+    [
+        (dict(loss_x={}), "'loss_x' is not among distill_losses"),
+        (mapping(recorder='neck'), "'neck' is not among student_recorders"),
+        (mapping(connector='c'), "'c' is not among connectors"),
+        (mapping(from_student=None), 'needs a recorder and from_student'),
+        ({}, 'would never be computed'),
+    ],
+)
+def test_bad_mappings_are_refused(maps, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        build(loss_forward_mappings=maps)
+    assert 'model.distiller' in str(error.value)
+
+
+def test_unknown_modules_are_named_with_near_ones():
+    recorders = dict(out=dict(type='ModuleOutputs', source='head.0'))
+    distiller = build(student_recorders=recorders)
+    model = nn.Sequential(nn.Sequential(nn.Identity()))
+    with pytest.raises(ConfigError, match=r"no module 'head.0'") as error:
+        distiller.prepare_from_student(model)
+    assert '0.0' in str(error.value)
+    assert 'student_recorders.out.source' in str(error.value)
