@@ -133,7 +133,6 @@ def load_model(model: BaseModel, checkpoint: str, where: str) -> None:
     model._is_init = True
 
 
-@MODELS.register_module()
 def model_from_config(
     cfg_path: str,
     cfg_options: dict[str, Any] | None = None,
@@ -159,3 +158,6 @@ def model_from_config(
     if checkpoint is not None:
         load_model(model, checkpoint, f'{where}.checkpoint')
     return model
+
+
+MODELS.register_module(module=model_from_config)
