@@ -1,0 +1,1 @@
+"""Hold what works on the checkout and is not part of the package."""
