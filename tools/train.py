@@ -17,7 +17,7 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmtst.datasets import check_data
+from mmtst.datasets import check_annotations, check_data
 from mmtst.utils.errors import ConfigError
 
 
@@ -65,6 +65,7 @@ def prepare(args: argparse.Namespace) -> Config:
     check_file(cfg.get('load_from'), 'load_from')
     check_file(*teacher_checkpoint(cfg))
     check_data(cfg, ('train', 'val'))
+    check_annotations(cfg, ('train', 'val'))
     return cfg
 
 

@@ -1,5 +1,6 @@
 """Make small data sets and look after the paths of others."""
 
+from mmtst.datasets.annotations import check_annotations
 from mmtst.datasets.data_paths import (
     check_data,
     iter_datasets,
@@ -20,6 +21,7 @@ __all__ = [
     'Scene',
     'SceneObject',
     'ShapesSettings',
+    'check_annotations',
     'check_data',
     'draw_scene',
     'iter_datasets',

@@ -46,7 +46,7 @@ def check_data(cfg: Config, subsets: tuple[str, ...] = SUBSETS) -> None:
             stands in the config and how to give another root.
     """
     for where, dataset in iter_datasets(cfg, subsets):
-        if _is_remote(dataset):
+        if is_remote(dataset):
             continue
         root = str(dataset.get('data_root') or '')
         if root and not os.path.isdir(root):
@@ -119,7 +119,8 @@ def _leaves(dataset: Any, where: str) -> Iterator[tuple[str, ConfigDict]]:
         yield where, dataset
 
 
-def _is_remote(dataset: ConfigDict) -> bool:
+def is_remote(dataset: ConfigDict) -> bool:
+    """Tell whether a data set lies behind a URL or another backend."""
     backend = dataset.get('backend_args') or {}
     remote = backend.get('backend', 'local') != 'local'
     return remote or '://' in str(dataset.get('data_root') or '')
