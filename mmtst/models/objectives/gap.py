@@ -52,7 +52,9 @@ class GapResult:
     teacher_right: float | None
     student_wrong: float | None
     gap_rate: float | None
-    _live: dict[str, Tensor] = field(repr=False, compare=False)
+    _live: dict[str, Tensor] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def part_gradients(self, tensors: Sequence[Tensor]) -> dict[str, float]:
         """Return the norm of each part's gradient with respect to tensors.
@@ -69,8 +71,8 @@ class GapResult:
         norms: dict[str, float] = {}
         for name in PARTS:
             norms[name] = 0.0
-            part = self._live[name]
-            if not part.requires_grad:
+            part = self._live.get(name)
+            if part is None or not part.requires_grad:
                 continue
             gradients = torch.autograd.grad(
                 part, list(tensors), retain_graph=True, allow_unused=True
@@ -176,6 +178,7 @@ class GapObjective(nn.Module):
         student: nn.Module,
         inputs: Tensor,
         data_samples: Sequence[Any],
+        teacher_inputs: Tensor | None = None,
     ) -> GapResult:
         """Compute the objective of one batch.
 
@@ -187,6 +190,8 @@ class GapObjective(nn.Module):
             student: Called likewise.
             inputs: (B, C, H, W), preprocessed images.
             data_samples: B data samples with ground truth.
+            teacher_inputs: The same images normalized for the teacher;
+                ``None`` where it expects them as the student does.
 
         Raises:
             ConfigError: If a loss of the student escapes.
@@ -194,7 +199,8 @@ class GapObjective(nn.Module):
         wants_graph = torch.is_grad_enabled()
         with torch.enable_grad():
             live = {name: inputs.flatten()[:0].sum() for name in PARTS}
-            watched = self._teacher_parts(teacher, inputs, data_samples, live)
+            seen = inputs if teacher_inputs is None else teacher_inputs
+            watched = self._teacher_parts(teacher, seen, data_samples, live)
             caught = self._student_parts(student, inputs, data_samples, live)
             for name, weight in self.weights.items():
                 live[name] = weight * live[name]
@@ -360,7 +366,7 @@ def _escape_error(
     return ConfigError(
         'Some losses of the student do not come from a loss module with a '
         'registered inversion: '
-        + ', '.join(f'{k} = {float(v):.4g}' for k, v in escaped.items()),
+        + ', '.join(f'{k} = {v.item():.4g}' for k, v in escaped.items()),
         where='; '.join(sources),
         got='a functional loss or a loss module without an inversion',
         fix=HOW_TO_REGISTER,

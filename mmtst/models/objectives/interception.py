@@ -104,7 +104,7 @@ class LossInterceptor:
             self._handles.pop().remove()
 
     def _hook(self, path: str, module: nn.Module) -> RemovableHandle:
-        """Hook one loss module."""
+        """Attach the hook to one loss module."""
         inversion = find_inversion(module)
         signature = inspect.signature(module.forward)
         weight = _stage_weight(self.model, path)
@@ -144,8 +144,7 @@ class LossInterceptor:
             inverted = inversion.positives(loss, arguments, self.options)
             output = torch.zeros_like(output)
         elif inversion.kind == 'cls':
-            with torch.no_grad():
-                inverted = inversion.positives(loss, arguments, self.options)
+            inverted = self._right_or_wrong(inversion, loss, arguments)
         if self.mode == 'official':
             if inversion.official is None:
                 raise ConfigError(
@@ -170,6 +169,16 @@ class LossInterceptor:
             )
         )
         return output
+
+    def _right_or_wrong(
+        self, inversion: Inversion, loss: nn.Module, arguments: Arguments
+    ) -> InvertedLoss | None:
+        """Return the positives of a call that needs no inverting."""
+        try:
+            with torch.no_grad():
+                return inversion.positives(loss, arguments, self.options)
+        except ConfigError:  # a teacher's losses need not be invertible
+            return None
 
     def inverted_losses(self) -> dict[Kind, Tensor | None]:
         """Return the inverted losses of each kind, after mode ``invert``.
