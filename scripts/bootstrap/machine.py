@@ -24,7 +24,7 @@ DISK_VARIABLE = 'MMTST_MIN_FREE_GB'
 _PROBE = """
 #include <Python.h>
 #include <optional>
-std::optional<int> probe() { return Py_MAJOR_VERSION; }
+std::optional<int> probe() { return PY_MAJOR_VERSION; }
 """
 
 
@@ -63,16 +63,17 @@ def check_disk(venv: Path, download_cache: Path) -> None:
             for can be lowered by the variable ``MMTST_MIN_FREE_GB``, for a
             torch without CUDA.
     """
-    needs = {
-        _existing(venv): VENV_GIB,
-        _existing(Path(tempfile.gettempdir())): TEMPORARY_GIB,
-        _existing(download_cache): DOWNLOAD_CACHE_GIB,
-    }
+    needs = (
+        (_existing(venv), VENV_GIB),
+        (_existing(Path(tempfile.gettempdir())), TEMPORARY_GIB),
+        (_existing(download_cache), DOWNLOAD_CACHE_GIB),
+    )
     share = 1.0
     if os.environ.get(DISK_VARIABLE):
-        share = float(os.environ[DISK_VARIABLE]) / sum(needs.values())
+        total = sum(need for _, need in needs)
+        share = float(os.environ[DISK_VARIABLE]) / total
     per_device: dict[int, tuple[Path, float]] = {}
-    for folder, need in needs.items():
+    for folder, need in needs:
         device = folder.stat().st_dev
         first, so_far = per_device.get(device, (folder, 0.0))
         per_device[device] = (first, so_far + need * share)

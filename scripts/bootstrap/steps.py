@@ -53,6 +53,7 @@ class Installer:
             SetupError: Something is missing, or a step failed.
         """
         check_python()
+        self._check_folder()
         if not mmcv_wheel.may_be_cached():
             check_compiler()
         self._create()
@@ -73,27 +74,35 @@ class Installer:
         self._verify(target)
         return target.cuda
 
-    def _create(self) -> None:
-        if self._is_usable():
+    def _check_folder(self) -> None:
+        if not self._is_filled():
             return
-        filled = self.folder.is_dir() and any(self.folder.iterdir())
-        if filled and not (self.folder / 'pyvenv.cfg').exists():
+        if not (self.folder / 'pyvenv.cfg').exists():
             raise SetupError(
                 'The folder for the environment holds something else',
                 got=str(self.folder),
                 fix='name another: make setup VENV=/path',
             )
-        if filled and Path(sys.prefix).resolve() == self.folder.resolve():
+        inside = Path(sys.prefix).resolve() == self.folder.resolve()
+        if inside and not self._is_usable():
             raise SetupError(
                 'The environment is damaged',
                 got=str(self.folder),
                 fix='make clean-env setup',
             )
+
+    def _create(self) -> None:
+        if self._is_usable():
+            return
         cache = ask(sys.executable, '-m', 'pip', 'cache', 'dir').stdout.strip()
         check_disk(self.folder, Path(cache or '~/.cache').expanduser())
         version = sys.version.split()[0]
         self._say(f'environment for Python {version} in {self.folder}')
-        venv.create(self.folder, clear=filled, with_pip=True, symlinks=True)
+        clear = self._is_filled()
+        venv.create(self.folder, clear=clear, with_pip=True, symlinks=True)
+
+    def _is_filled(self) -> bool:
+        return self.folder.is_dir() and any(self.folder.iterdir())
 
     def _is_usable(self) -> bool:
         """Tell whether the environment works and has this Python's version."""
