@@ -185,6 +185,8 @@ def load_tool():
                 f'mmtst_tool_{name}', TOOLS / f'{name}.py'
             )
             loaded[name] = importlib.util.module_from_spec(spec)
+            # Dataclasses look their module up.
+            sys.modules[spec.name] = loaded[name]
             sys.path.insert(0, str(TOOLS))
             try:
                 spec.loader.exec_module(loaded[name])

@@ -1,0 +1,291 @@
+"""Distil a small detector on made-up images, from nothing, on a CPU.
+
+Draws the shapes set, trains a teacher, then the student alone, by KD and by
+TST under the same schedule, exports the student, draws what the augmentation
+does and what the policy has learned, and ends with a table. Interrupted, it
+goes on where it was; done, it prints the table again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from _steps import Step, StepFailed, StepRunner
+from mmengine.config import Config, DictAction
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = {
+    'teacher': 'the teacher',
+    'student': 'the student alone',
+    'kd': 'the student by KD',
+    'tst': 'the student by TST',
+}
+# Where each distillation's config says where the teacher's weights lie.
+TEACHER_OPTION = {
+    'kd': 'model.teacher.checkpoint',
+    'tst': 'model.teacher_ckpt',
+}
+METRICS = ('coco/bbox_mAP', 'coco/bbox_mAP_50')
+EXPORTED = Path('exported/student.pth')
+GRID = Path('augmentation/augmentation_0.png')
+PLOTS = (Path('policy/policy_selected.png'), Path('policy/policy_all.png'))
+FILES = {
+    'exported student': EXPORTED,
+    'its config': EXPORTED.with_suffix('.py'),
+    'images before and after': GRID,
+    'policy, selected operators': PLOTS[0],
+    'policy, all operators': PLOTS[1],
+    'policy, numbers': Path('tst/policy.jsonl'),
+    'table': Path('results.json'),
+}
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        '--work-dir',
+        default='demo_output',
+        help='folder for all that is made (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--num-train', type=int, default=400, help='(default: %(default)s)'
+    )
+    parser.add_argument(
+        '--num-val', type=int, default=150, help='(default: %(default)s)'
+    )
+    parser.add_argument(
+        '--size',
+        type=int,
+        default=128,
+        help='side of the images in pixels (default: %(default)s)',
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    cores = _cores()
+    parser.add_argument(
+        '--jobs',
+        type=int,
+        choices=(1, 2),
+        default=min(2, cores),
+        help='trainings at a time (default here: %(default)s)',
+    )
+    parser.add_argument(
+        '--threads',
+        type=int,
+        help='threads of each training (default: cores / jobs)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='settings that replace those of every config',
+    )
+    parser.add_argument(
+        '--tst-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='settings that replace those of the config for TST',
+    )
+    args = parser.parse_args(argv)
+    if args.threads is None:
+        args.threads = max(1, cores // args.jobs)
+    return args
+
+
+def plan(args: argparse.Namespace) -> list[Step]:
+    """Return all steps, in an order in which each follows what it needs."""
+    work = Path(args.work_dir)
+    data = work / 'data'
+    tst = (_config('tst'), final_checkpoint(args, 'tst'), '--data-root', data)
+    return [
+        Step(
+            'data',
+            _tool(
+                'make_shapes',
+                data,
+                f'--num-train={args.num_train}',
+                f'--num-val={args.num_val}',
+                f'--size={args.size}',
+                f'--seed={args.seed}',
+                '--layout=coco',
+            ),
+            data,
+            title='draws the shapes set',
+        ),
+        *(_training(args, name, data) for name in RUNS),
+        Step(
+            'export',
+            _tool('export_student', *tst[:2], work / EXPORTED, *tst[2:]),
+            (work / EXPORTED).parent,
+            ('tst',),
+            'exports the student of TST',
+        ),
+        Step(
+            'browse',
+            _tool(
+                'browse_augmentation',
+                tst[0],
+                *tst[2:],
+                f'--checkpoint={tst[1]}',
+                f'--output-dir={(work / GRID).parent}',
+            ),
+            (work / GRID).parent,
+            ('tst',),
+            'draws images before and after the augmentation',
+        ),
+        Step(
+            'plot',
+            _tool(
+                'plot_policy',
+                work / 'tst',
+                '--labels=shapes',
+                f'--out-dir={(work / PLOTS[0]).parent}',
+            ),
+            (work / PLOTS[0]).parent,
+            ('tst',),
+            'plots the policy',
+        ),
+    ]
+
+
+def final_checkpoint(args: argparse.Namespace, name: str) -> Path:
+    """Return where the checkpoint after a run's last epoch lies."""
+    epochs = _read_config(args, name).train_cfg.max_epochs
+    return Path(args.work_dir) / name / f'epoch_{epochs}.pth'
+
+
+def last_metrics(folder: Path) -> dict[str, float]:
+    """Return AP and AP50 of the last validation below a work dir.
+
+    Args:
+        folder: A work dir; a resumed training has several logs in it.
+
+    Returns:
+        ``coco/bbox_mAP`` and ``coco/bbox_mAP_50``, in [0, 1]; 0 where no
+        validation found anything, which mmdet then does not log.
+
+    Raises:
+        StepFailed: There is no log.
+    """
+    logs = sorted(folder.glob('*/vis_data/scalars.json'), reverse=True)
+    if not logs:
+        raise StepFailed(f'nothing has been logged below {folder}')
+    for log in logs:
+        lines = log.read_text(encoding='utf-8').splitlines()
+        for line in reversed(lines):
+            found = json.loads(line)
+            if METRICS[0] in found:
+                return {key: float(found[key]) for key in METRICS}
+    return dict.fromkeys(METRICS, 0.0)
+
+
+def table(results: dict[str, dict[str, float]]) -> str:
+    """Format AP and AP50, in percent, of every run."""
+    rows = [f'{"":<20}{"AP":>7}{"AP50":>7}']
+    for name, title in RUNS.items():
+        values = [100 * results[name][key] for key in METRICS]
+        rows.append(f'{title:<20}' + ''.join(f'{v:>7.1f}' for v in values))
+    return '\n'.join(rows)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run what is still to be done, and print the table."""
+    args = parse_args(argv)
+    work = Path(args.work_dir)
+    threads = str(args.threads)
+    runner = StepRunner(
+        work,
+        args.jobs,
+        {
+            'OMP_NUM_THREADS': threads,
+            'MKL_NUM_THREADS': threads,
+            'PYTHONPATH': os.pathsep.join(
+                filter(None, [str(ROOT), os.environ.get('PYTHONPATH')])
+            ),
+            'PYTHONWARNINGS': 'ignore',
+        },
+    )
+    print(f'everything goes to {work}/, the full output to {work}/logs/')
+    try:
+        runner.run(plan(args))
+        results = {name: last_metrics(work / name) for name in RUNS}
+    except StepFailed as error:
+        sys.exit(f'demo: {error}')
+    except KeyboardInterrupt:
+        sys.exit('demo: interrupted; the same command goes on from here')
+    (work / 'results.json').write_text(json.dumps(results, indent=2) + '\n')
+    print(f'\n{table(results)}\n')
+    print('One run each, on few images: differences of a point are noise.\n')
+    for title, name in FILES.items():
+        print(f'{title:<30}{work / name}')
+
+
+def _training(args: argparse.Namespace, name: str, data: Path) -> Step:
+    options = [
+        # Pictures this small load faster than they travel from a worker.
+        'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
+        'val_dataloader.num_workers=0',
+        'val_dataloader.persistent_workers=False',
+    ]
+    needs = ['data']
+    if name in TEACHER_OPTION:
+        teacher = final_checkpoint(args, 'teacher')
+        options.append(f'{TEACHER_OPTION[name]}={teacher}')
+        needs.append('teacher')
+    options += args.cfg_options
+    if name == 'tst':
+        options += args.tst_options
+    work_dir = Path(args.work_dir) / name
+    command = _tool(
+        'train',
+        _config(name),
+        '--data-root',
+        data,
+        '--work-dir',
+        work_dir,
+        '--resume',
+        '--cfg-options',
+        *options,
+    )
+    return Step(name, command, work_dir, tuple(needs), f'trains {RUNS[name]}')
+
+
+def _read_config(args: argparse.Namespace, name: str) -> Config:
+    cfg = Config.fromfile(_config(name), import_custom_modules=False)
+    given = args.cfg_options + (args.tst_options if name == 'tst' else [])
+    if given:
+        parser = argparse.ArgumentParser()
+        parser.add_argument('--options', nargs='+', action=DictAction)
+        parsed = parser.parse_args(['--options', *given])
+        cfg.merge_from_dict(parsed.options)
+    return cfg
+
+
+def _config(name: str) -> Path:
+    return ROOT / 'configs' / 'demo' / f'{name}.py'
+
+
+def _tool(name: str, *arguments: object) -> tuple[str, ...]:
+    script = ROOT / 'tools' / f'{name}.py'
+    return (sys.executable, str(script), *map(str, arguments))
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+if __name__ == '__main__':
+    main()
