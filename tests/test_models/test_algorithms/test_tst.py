@@ -289,6 +289,11 @@ class SearchCase:
         self.model = build(
             augmentation=dict(num_operators=14, temperature=2.0)
         ).double()
+        # A fresh head says 0.01 to everything; let the image matter.
+        for network in (self.model.student, self.model.teacher):
+            for layer in network.bbox_head.modules():
+                if isinstance(layer, torch.nn.Conv2d):
+                    layer.weight.data.mul_(20)
         inputs, samples = detection_batch(batch=1, size=(64, 96))
         self.inputs = inputs.double()
         self.encoder = self.model.augmentation
@@ -359,7 +364,7 @@ def test_policy_gradient_agrees_with_finite_differences(case):
         assert float(gradient[i]) == pytest.approx(
             float(difference), rel=1e-3, abs=1e-7
         ), i
-        assert abs(float(gradient[i])) > 1e-9, f'no gradient for {i}'
+        assert abs(float(gradient[i])) > 1e-6, f'no gradient for {i}'
 
 
 @pytest.mark.parametrize('side', ['S', 'T'])
