@@ -1,0 +1,395 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from mmengine.model import ImgDataPreprocessor
+
+from mmtst.augmentation import (
+    AFFINE_OPERATORS,
+    COLOR_OPERATORS,
+    MAGNITUDE_OPERATORS,
+    OPERATORS,
+    AugmentationEncoder,
+    Policy,
+)
+from mmtst.augmentation.presets import PRESETS
+from mmtst.registry import MODELS
+from mmtst.testing.encoder_contract import EncoderContract
+from mmtst.utils.errors import ConfigError
+
+SIZES = torch.tensor([[24.0, 32.0], [20.0, 32.0], [24.0, 17.0]])
+
+
+def build(preprocessor=None, **options) -> AugmentationEncoder:
+    encoder = AugmentationEncoder(**options)
+    if preprocessor is None:
+        preprocessor = ImgDataPreprocessor(
+            mean=[123.675, 116.28, 103.53],
+            std=[58.395, 57.12, 57.375],
+            bgr_to_rgb=True,
+        )
+    encoder.bind(preprocessor)
+    return encoder
+
+
+class TestDefault(EncoderContract):
+    def build(self):
+        return build()
+
+
+class TestImageSum(EncoderContract):
+    def build(self):
+        return build(composition='image_sum')
+
+
+class TestPaper(EncoderContract):
+    def build(self):
+        return build(preset='paper')
+
+
+class TestOfficial(EncoderContract):
+    def build(self):
+        return build(preset='official')
+
+
+class TestMirroredBlackCorrected(EncoderContract):
+    def build(self):
+        return build(mirror=True, fill='black', aspect='corrected')
+
+
+class TestBgrUnscaled(EncoderContract):
+    """Caffe-style input: BGR with a mean and a std of 1."""
+
+    def build(self):
+        space = ImgDataPreprocessor(
+            mean=[103.53, 116.28, 123.675], std=[57.0, 57.0, 57.0]
+        )
+        return build(space)
+
+
+class _Cut(AugmentationEncoder):
+    def resolve(self, draw, policy=None, temperature=None):
+        record = super().resolve(draw, policy, temperature)
+        matrix = record.matrix.detach()
+        return replace(record, matrix=matrix)
+
+
+class _Turned(AugmentationEncoder):
+    def resolve(self, draw, policy=None, temperature=None):
+        record = super().resolve(draw, policy, temperature)
+        gates = 2 * record.gates.detach() - record.gates
+        return replace(record, gates=gates)
+
+
+class _Dead(AugmentationEncoder):
+    def resolve(self, draw, policy=None, temperature=None):
+        record = super().resolve(draw, policy, temperature)
+        if not record.magnitudes.requires_grad:
+            return record
+        magnitudes = record.magnitudes.detach() + 0 * record.magnitudes
+        return replace(record, magnitudes=magnitudes)
+
+
+@pytest.mark.parametrize('broken', [_Cut, _Turned, _Dead])
+def test_the_contract_notices_a_gradient_gone_wrong(broken, preprocessor):
+    """Cut, of the wrong sign, or zero: each must fail the comparison."""
+
+    class Contract(EncoderContract):
+        def build(self):
+            encoder = broken()
+            encoder.bind(preprocessor)
+            return encoder
+
+    with pytest.raises(AssertionError, match='close'):
+        Contract().test_gradient_agrees_with_finite_differences()
+    if broken is _Dead:
+        with pytest.raises(AssertionError, match='no gradient for m Post'):
+            Contract().test_every_policy_parameter_gets_gradient()
+
+
+def test_builds_from_the_registry():
+    encoder = MODELS.build(dict(type='mmtst.AugmentationEncoder'))
+    assert isinstance(encoder, AugmentationEncoder)
+    assert not list(encoder.parameters())
+
+
+@pytest.mark.parametrize('preset', list(PRESETS))
+def test_preset_sets_what_is_not_given(preset):
+    encoder = AugmentationEncoder(preset=preset)
+    for name, value in vars(PRESETS[preset]).items():
+        assert getattr(encoder, name) == value
+    other = AugmentationEncoder(
+        preset=preset, gate='logit', apply_prob=0.7, per_sample=False
+    )
+    assert other.gate == 'logit'
+    assert other.apply_prob == 0.7
+    assert other.per_sample is False
+    assert other.network == PRESETS[preset].network
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(preset='best'), 'default, paper, official'),
+        (dict(gate='hard'), 'logit, log, sigmoid_as_logit'),
+        (dict(network='mlp'), 'quadratic, paper, official'),
+        (dict(composition='chain'), 'matrix_sum, image_sum'),
+        (dict(aspect='square'), 'normalized, corrected'),
+        (dict(fill='white'), 'mean, black'),
+        (dict(channel_order='gbr'), 'auto, rgb, bgr'),
+        (dict(num_operators=0), '1 to 14'),
+        (dict(num_operators=15), '1 to 14'),
+        (dict(temperature=0.0), 'over 0'),
+        (dict(apply_prob=0.0), 'over 0, at most 1'),
+        (dict(apply_prob=1.5), 'over 0, at most 1'),
+        (dict(encoder_noise_std=-1.0), '0 or more'),
+        (dict(cutout_fraction=0.0), 'over 0'),
+        (dict(clamp_theta=0.0), 'over 0'),
+        (dict(prior='no/such/prior.pth'), 'fit_prior.py'),
+    ],
+)
+def test_wrong_options_say_what_is_allowed(options, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        AugmentationEncoder(**options)
+    assert f'model.augmentation.{next(iter(options))}' in str(caught.value)
+    assert repr(next(iter(options.values()))) in str(caught.value)
+
+
+def test_draw_selects_as_many_different_operators_as_asked(generator):
+    encoder = AugmentationEncoder(num_operators=5)
+    draw = encoder.draw(SIZES.repeat(40, 1), generator)
+    assert draw.selected.sum(1).eq(5).all()
+    # Each has its turn, about equally often: 120 * 5 / 14 = 43.
+    counts = draw.selected.sum(0)
+    assert counts.min() > 22
+    assert counts.max() < 66
+
+
+def test_draw_among_candidates(generator):
+    encoder = AugmentationEncoder(num_operators=4)
+    names = ['Rotate', 'Invert', 'Color', 'Cutout', 'Solarize']
+    draw = encoder.draw(SIZES, generator, operators=names)
+    chosen = torch.tensor([name in names for name in OPERATORS])
+    assert not draw.selected[:, ~chosen].any()
+    assert draw.selected.sum(1).eq(4).all()
+    draw = encoder.draw(SIZES, generator, operators=names[:2])
+    assert draw.selected.sum(1).eq(2).all()
+
+
+@pytest.mark.parametrize('names', [['Rotate', 'Twist'], []])
+def test_draw_refuses_unknown_candidates(names, generator):
+    with pytest.raises(ConfigError, match=r'Rotate, ShearX, .*, Cutout'):
+        AugmentationEncoder().draw(SIZES, generator, operators=names)
+
+
+def test_draw_is_per_sample_by_default_and_per_batch_in_paper(generator):
+    sizes = SIZES.repeat(4, 1)
+    own = AugmentationEncoder(mirror=True).draw(sizes, generator)
+    shared = AugmentationEncoder(preset='paper').draw(sizes, generator)
+    for name in ('selected', 'gate_noise', 'magnitude_noise', 'cutout_center'):
+        values = getattr(own, name)
+        assert any(not values[0].equal(value) for value in values[1:])
+        values = getattr(shared, name)
+        assert all(values[0].equal(value) for value in values[1:])
+    # The additional gates and the affine encoders' noise stay per sample.
+    affine = len(AFFINE_OPERATORS)
+    assert not shared.apply_noise[0].equal(shared.apply_noise[1])
+    noise = shared.encoder_noise
+    assert not noise[0, :affine].equal(noise[1, :affine])
+    assert noise[0, affine:].equal(noise[1, affine:])
+
+
+def test_draw_moves_the_generator_alike_under_all_options():
+    states = []
+    for options in (
+        dict(),
+        dict(preset='paper'),
+        dict(preset='official', mirror=True, num_operators=14),
+    ):
+        generator = torch.Generator().manual_seed(5)
+        AugmentationEncoder(**options).draw(SIZES, generator)
+        states.append(generator.get_state())
+    assert states[0].equal(states[1])
+    assert states[0].equal(states[2])
+
+
+def test_mirror_signs_only_what_has_a_sign(generator):
+    sizes = SIZES.repeat(20, 1)
+    for network, unsigned in (
+        ('quadratic', ('Posterize', 'Solarize')),
+        ('official', ('Posterize', 'Solarize')),
+        ('paper', COLOR_OPERATORS),
+    ):
+        encoder = AugmentationEncoder(mirror=True, network=network)
+        mirror = encoder.draw(sizes, generator).mirror
+        for i, name in enumerate(MAGNITUDE_OPERATORS):
+            signs = set(mirror[:, i].tolist())
+            assert signs == ({1.0} if name in unsigned else {-1.0, 1.0})
+    assert AugmentationEncoder().draw(sizes, generator).mirror.eq(1).all()
+
+
+def test_resolve_follows_the_formulas_of_the_presets(generator):
+    policy = Policy(torch.randn(14), torch.randn(11))
+    for preset, tau in (('default', None), ('paper', 0.3), ('official', 1)):
+        encoder = AugmentationEncoder(preset=preset)
+        draw = encoder.draw(SIZES, generator)
+        record = encoder.resolve(draw, policy, tau)
+        tau = 0.05 if tau is None else tau
+        p, m = policy.probabilities, policy.magnitudes
+        location = {
+            'default': torch.log(p / (1 - p)),
+            'paper': torch.log(p),
+            'official': p,
+        }[preset]
+        gates = 1 / (1 + torch.exp(-(location + draw.gate_noise) / tau))
+        torch.testing.assert_close(
+            record.gates, gates * draw.selected, rtol=1e-3, atol=1e-6
+        )
+        if preset == 'paper':
+            m = torch.sigmoid((m.log() + draw.magnitude_noise) / tau)
+        expected = m.expand(3, 11)
+        torch.testing.assert_close(
+            record.magnitudes, expected, rtol=1e-3, atol=1e-6
+        )
+        if preset == 'default':
+            assert record.apply_gates.eq(1).all()
+        else:
+            logit = torch.log(torch.tensor(0.98 / 0.02))
+            gates = torch.sigmoid((logit + draw.apply_noise) / tau)
+            torch.testing.assert_close(record.apply_gates, gates)
+
+
+def test_resolve_without_a_policy_takes_the_buffers_detached(generator):
+    encoder = AugmentationEncoder()
+    encoder.write_policy(Policy(torch.full((14,), 2.0), torch.ones(11)))
+    draw = encoder.draw(SIZES, generator)
+    record = encoder.resolve(draw)
+    assert not record.gates.requires_grad
+    same = encoder.resolve(draw, Policy(*encoder.policy))
+    assert record.gates.equal(same.gates)
+    assert record.matrix.equal(same.matrix)
+
+
+def test_shrink_moves_the_matrix_toward_the_identity(generator):
+    encoder = AugmentationEncoder(num_operators=14)
+    draw = encoder.draw(SIZES, generator)
+    none = encoder.resolve(draw.with_shrink(torch.zeros(3)))
+    identity = torch.eye(2, 3).expand(3, 2, 3)
+    assert none.matrix.equal(identity)
+    little = encoder.resolve(draw.with_shrink(torch.full((3,), 0.1)))
+    full = encoder.resolve(draw)
+    moved = (little.matrix - identity).flatten(1).norm(dim=1)
+    assert bool((moved > 0).all())
+    assert bool(
+        (moved < (full.matrix - identity).flatten(1).norm(dim=1)).all()
+    )
+    assert none.gates.equal(full.gates)
+
+
+def test_unbound_encoder_says_to_bind(generator):
+    encoder = AugmentationEncoder()
+    record = encoder.resolve(encoder.draw(SIZES, generator))
+    with pytest.raises(RuntimeError, match=r'bind\(data_preprocessor\)'):
+        encoder.augment(torch.zeros(3, 3, 24, 32), record)
+
+
+@pytest.mark.parametrize(
+    'shape', [(3, 1, 24, 32), (2, 3, 24, 32), (3, 24, 32)]
+)
+def test_augment_refuses_other_shapes(shape, generator):
+    encoder = build()
+    record = encoder.resolve(encoder.draw(SIZES, generator))
+    with pytest.raises(ValueError, match=r'\(3, 3, H, W\)'):
+        encoder.augment(torch.zeros(shape), record)
+
+
+def test_write_policy_clamps_and_copies():
+    encoder = AugmentationEncoder(clamp_theta=2.0)
+    given = Policy(torch.linspace(-5, 5, 14), torch.linspace(-1, 1, 11))
+    leaf = given.leaf()
+    encoder.write_policy(leaf)
+    assert encoder.th_p.equal(given.th_p.clamp(-2, 2))
+    assert encoder.th_m.equal(given.th_m)
+    assert not encoder.th_p.requires_grad
+    with torch.no_grad():
+        leaf.th_m.zero_()
+    assert encoder.th_m.equal(given.th_m)
+
+
+@pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+def test_write_policy_refuses_what_is_not_finite(bad):
+    encoder = AugmentationEncoder()
+    encoder.write_policy(Policy(torch.ones(14), torch.ones(11)))
+    wrong = Policy(torch.zeros(14), torch.zeros(11))
+    wrong.th_m[3] = bad
+    with pytest.raises(ValueError, match='th_m must be finite'):
+        encoder.write_policy(wrong)
+    assert encoder.th_p.eq(1).all()
+    with pytest.raises(ValueError, match=r'th_p must have the shape \(14,\)'):
+        encoder.write_policy(Policy(torch.zeros(11), torch.zeros(11)))
+
+
+def test_state_dict_holds_policy_and_prior_and_nothing_of_binding():
+    encoder = build()
+    keys = set(encoder.state_dict())
+    assert {'th_p', 'th_m', 'meta_encoders.Color.coefficients'} <= keys
+    assert len(keys) == 2 + len(MAGNITUDE_OPERATORS)
+    encoder.write_policy(Policy(torch.ones(14), -torch.ones(11)))
+    other = AugmentationEncoder()
+    other.load_state_dict(encoder.state_dict())
+    assert other.policy.th_p.eq(1).all()
+    assert other.policy.th_m.eq(-1).all()
+
+
+def test_image_without_open_affine_gate_is_not_resampled(generator):
+    """Invert alone: exact, where a resampling would blur by rounding."""
+    encoder = build()
+    images = torch.randn(3, 3, 24, 32)
+    sizes = torch.tensor([[24.0, 32.0]] * 3)
+    draw = encoder.draw(sizes, generator)
+    selected = torch.zeros(3, 14, dtype=torch.bool)
+    selected[0, OPERATORS.index('Rotate')] = True
+    noise = torch.full((3, 14), 1e4)
+    record = encoder.resolve(
+        replace(draw, selected=selected, gate_noise=noise)
+    )
+    result = encoder.augment(images, record)
+    assert not result[0].equal(images[0])
+    assert result[1:].equal(images[1:])
+
+
+def test_forward_draws_resolves_and_augments(generator):
+    encoder = build()
+    images = torch.randn(3, 3, 24, 32)
+    result, record = encoder(images, SIZES, generator)
+    assert result.equal(encoder.augment(images, record))
+    again = encoder.draw(SIZES, torch.Generator().manual_seed(0))
+    assert record.gates.equal(encoder.resolve(again).gates)
+
+
+def test_matrix_is_the_sum_of_the_open_operators(generator):
+    """Eq. 6 on a square: rotation and translation, both fully open."""
+    encoder = build(num_operators=2)
+    sizes = torch.tensor([[40.0, 40.0]])
+    names = ['Rotate', 'TranslateX']
+    draw = encoder.draw(sizes, generator, operators=names)
+    draw = replace(draw, gate_noise=torch.full((1, 14), 1e4))
+    th_m = torch.full((11,), 100.0)
+    record = encoder.resolve(draw, Policy(torch.zeros(14), th_m))
+    # Output -> input about the center, in pixels: 30 degrees, and content
+    # moves right by 150/331 of 40.
+    angle = torch.tensor(torch.pi / 6)
+    turn = torch.stack(
+        [
+            torch.stack([angle.cos(), -angle.sin()]),
+            torch.stack([angle.sin(), angle.cos()]),
+        ]
+    )
+    center = torch.tensor([20.0, 20.0])
+    source = torch.tensor([3.0, 5.0])
+    shift = torch.tensor([-150 / 331 * 40, 0.0])
+    target = torch.linalg.solve(turn, source - center - shift) + center
+    moved = record.matrix[0, :, :2] @ source + record.matrix[0, :, 2]
+    torch.testing.assert_close(moved, target, rtol=1e-4, atol=1e-3)
