@@ -127,7 +127,9 @@ class Installer:
             check_compiler()
             kind = 'CPU' if target.cuda == 'cpu' else target.cuda
             self._say(f'mmcv {version} (compiling for {kind}) and packages')
-            with mmcv_wheel.Build(target, self._logs / 'mmcv_build.log') as build:
+            with mmcv_wheel.Build(
+                target, self._logs / 'mmcv_build.log'
+            ) as build:
                 packages = Task('packages', command, log, read_pip)
                 try:
                     run_tasks(build.start(), packages)
