@@ -17,8 +17,9 @@ from mmtst.augmentation.base import (
     Policy,
 )
 
-_SIZES = ((12, 16), (9, 16), (12, 11))
-_CANVAS = (12, 16)
+# More than 255 pixels each: equalizing fewer is the identity.
+_SIZES = ((18, 24), (13, 24), (18, 15))
+_CANVAS = (18, 24)
 # Smaller than usual: Equalize is a step function of the pixels, and a step
 # that a pixel takes within the difference would count as slope.
 _STEP = 1e-7
