@@ -34,7 +34,7 @@ def test_this_python_is_fit():
     machine.check_python()
 
 
-@pytest.mark.parametrize(('free', 'enough'), [(10.9, False), (11.1, True)])
+@pytest.mark.parametrize(('free', 'enough'), [(9.4, False), (9.6, True)])
 def test_disk_space_is_summed_over_one_file_system(
     monkeypatch, tmp_path, free, enough
 ):
@@ -47,7 +47,7 @@ def test_disk_space_is_summed_over_one_file_system(
     if enough:
         machine.check_disk(*check)
         return
-    with pytest.raises(SetupError, match=r'10\.9 GB free .*11\.0 GB needed'):
+    with pytest.raises(SetupError, match=r'9\.4 GB free .*9\.5 GB needed'):
         machine.check_disk(*check)
 
 
