@@ -72,6 +72,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default='work_dirs/prior/{network}.pth',
         help='file for the prior; the report lies beside it as .json',
     )
+    parser.add_argument(
+        '--docs',
+        metavar='PAGE',
+        help='Markdown page whose tables of this network to replace',
+    )
     return parser.parse_args(argv)
 
 
@@ -152,9 +157,33 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             for failure in failures(reports):
                 print(f'over the bar: {failure}')
     out.with_suffix('.json').write_text(json.dumps(report, indent=1) + '\n')
+    if args.docs is not None:
+        page = Path(args.docs)
+        page.write_text(replace_tables(page.read_text(), report))
     print(f'fitted in {seconds:.1f} s')
     print(f'prior:  {out}\nreport: {out.with_suffix(".json")}')
     return report
+
+
+def replace_tables(text: str, report: dict[str, Any]) -> str:
+    """Put the tables of a report in a page.
+
+    Args:
+        text: Of the page. A table stands between the lines
+            ``<!-- table: NETWORK NAME -->`` and ``<!-- end -->``.
+        report: Of one network; its places in the page are filled.
+
+    Returns:
+        The new text.
+    """
+    for name, judged in report['judged'].items():
+        start = f'<!-- table: {report["network"]} {name} -->\n'
+        before, found, rest = text.partition(start)
+        if found:
+            _, end, after = rest.partition('<!-- end -->')
+            table = to_table(judged['rows'])
+            text = f'{before}{start}\n{table}\n{end}{after}'
+    return text
 
 
 def _describe(source: str) -> str:
