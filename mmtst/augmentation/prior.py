@@ -360,7 +360,7 @@ def _descend(
     )
     for _ in range(steps):
         optimizer.zero_grad()
-        loss().backward()  # type: ignore[no-untyped-call]
+        loss().backward()
         optimizer.step()
         schedule.step()
     for leaf in leaves:
