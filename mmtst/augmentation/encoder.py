@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar
 
 import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from mmtst.augmentation.affine_encoder import NOISE_WIDTH
 from mmtst.augmentation.base import (
     AFFINE_OPERATORS,
     COLOR_OPERATORS,
@@ -25,27 +24,23 @@ from mmtst.augmentation.composition import (
     sum_warped_images,
     warp_open,
 )
-from mmtst.augmentation.gates import (
-    GATE_FORMS,
-    GateForm,
-    logistic_noise,
-    relaxed_bernoulli,
-)
+from mmtst.augmentation.drawing import draw_batch, signed_operators
+from mmtst.augmentation.gates import GateForm, relaxed_bernoulli
 from mmtst.augmentation.image_space import Fill, ImageSpace
-from mmtst.augmentation.manual_operators import UNSIGNED_OPERATORS
 from mmtst.augmentation.meta_encoders import (
     build_meta_encoders,
-    check_network,
     load_prior,
     shipped_prior,
 )
-from mmtst.augmentation.presets import NETWORKS, PRESETS, Network
+from mmtst.augmentation.options import (
+    Composition,
+    check_choice,
+    check_options,
+)
+from mmtst.augmentation.presets import PRESETS, Network
 from mmtst.geometry import Aspect, from_normalized, identity_matrix
 from mmtst.registry import MODELS
-from mmtst.utils.errors import ConfigError
 
-Composition = Literal['matrix_sum', 'image_sum']
-_WHERE = 'model.augmentation'
 _T = TypeVar('_T')
 
 
@@ -124,7 +119,7 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
         init_cfg: dict[str, object] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        _check_choice('preset', preset, tuple(PRESETS))
+        check_choice('preset', preset, tuple(PRESETS))
         chosen = PRESETS[preset]
         self.gate = _given(gate, chosen.gate)
         self.per_sample = _given(per_sample, chosen.per_sample)
@@ -145,7 +140,7 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
         self.fill = fill
         self.clamp_theta = clamp_theta
         self.channel_order = channel_order
-        self._check_options()
+        check_options(self)
         self.meta_encoders = build_meta_encoders(
             self.network,
             load_prior(
@@ -177,8 +172,7 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
         """Learn from a data preprocessor how images are normalized.
 
         Args:
-            data_preprocessor: The student's. Not kept, and nothing of it
-                is saved in checkpoints.
+            data_preprocessor: The student's. Not kept, nor saved.
 
         Raises:
             ConfigError: It does not give images of three channels.
@@ -235,49 +229,13 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
         Raises:
             ConfigError: Unknown or no operators.
         """
-        batch = len(sizes)
-        free = batch if self.per_sample else 1
-        dtype = torch.promote_types(sizes.dtype, torch.float32)
-
-        def uniform(rows: int, columns: int) -> Tensor:
-            return torch.rand(
-                rows, columns, generator=generator, dtype=torch.float64
-            )
-
-        def place(value: Tensor) -> Tensor:
-            value = value.to(sizes.device)
-            return value.expand(batch, *value.shape[1:]).contiguous()
-
-        count = len(MAGNITUDE_OPERATORS)
-        # Always drawn in full, for the whole batch: options decide what is
-        # used, not where the generator stands afterwards.
-        selected = self._select(uniform(batch, len(OPERATORS)), operators)
-        gate_noise = logistic_noise((batch, len(OPERATORS)), generator)
-        magnitude_noise = logistic_noise((batch, count), generator)
-        apply_noise = logistic_noise((batch, count), generator)
-        encoder_noise = torch.randn(
-            batch,
-            count,
-            NOISE_WIDTH,
-            generator=generator,
-            dtype=torch.float64,
-        )
-        if not self.per_sample:
-            # The reference code's color networks share one draw.
-            encoder_noise[:, len(AFFINE_OPERATORS) :] = encoder_noise[
-                :1, len(AFFINE_OPERATORS) :
-            ].clone()
-        sign = (uniform(batch, count) < 0.5).double() * 2 - 1
-        return AugmentDraw(
-            sizes=sizes.to(dtype),
-            selected=place(selected[:free]),
-            gate_noise=place(gate_noise[:free].to(dtype)),
-            magnitude_noise=place(magnitude_noise[:free].to(dtype)),
-            apply_noise=place(apply_noise.to(dtype)),
-            encoder_noise=place(encoder_noise.to(dtype)),
-            mirror=place(self._signs(sign)[:free].to(dtype)),
-            cutout_center=place(uniform(batch, 2)[:free].to(dtype)),
-            shrink=sizes.new_ones(batch, dtype=dtype),
+        return draw_batch(
+            sizes,
+            generator,
+            num_operators=self.num_operators,
+            candidates=OPERATORS if operators is None else operators,
+            per_sample=self.per_sample,
+            signed=signed_operators(self.mirror, self.network),
         )
 
     def resolve(
@@ -298,7 +256,7 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
             The record, float32 at least, under autocast too.
         """
         policy = self.policy.detach() if policy is None else policy
-        tau = self.temperature if temperature is None else temperature
+        tau = _given(temperature, self.temperature)
         with torch.autocast(policy.th_p.device.type, enabled=False):
             dtype = torch.promote_types(policy.th_p.dtype, torch.float32)
             th_p, th_m = policy.th_p.to(dtype), policy.th_m.to(dtype)
@@ -391,43 +349,12 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
         record = self.resolve(self.draw(sizes, generator))
         return self.augment(images, record), record
 
-    def _select(
-        self, scores: Tensor, operators: Sequence[str] | None
-    ) -> Tensor:
-        """Choose ``num_operators`` candidates for each row of scores."""
-        names = OPERATORS if operators is None else tuple(operators)
-        unknown = [name for name in names if name not in OPERATORS]
-        if unknown or not names:
-            raise ConfigError(
-                'Unknown operators' if unknown else 'No operator to draw from',
-                where=f'{_WHERE}: draw(operators=)',
-                got=unknown or None,
-                allowed=', '.join(OPERATORS),
-            )
-        candidate = torch.tensor([name in names for name in OPERATORS])
-        scores = scores.masked_fill(~candidate, -1.0)
-        count = min(self.num_operators, int(candidate.sum()))
-        selected = torch.zeros_like(scores, dtype=torch.bool)
-        return selected.scatter(1, scores.topk(count, dim=1).indices, True)
-
-    def _signs(self, sign: Tensor) -> Tensor:
-        """Keep random signs only where the options and operators allow."""
-        may = torch.tensor(
-            [
-                self.mirror
-                and name not in UNSIGNED_OPERATORS
-                and (self.network != 'paper' or name in AFFINE_OPERATORS)
-                for name in MAGNITUDE_OPERATORS
-            ]
-        )
-        return torch.where(may, sign, 1.0)
-
     def _apply_gates(self, noise: Tensor, temperature: float) -> Tensor:
         """Return the additional gates (B, 11); ones if always open."""
         if self.apply_prob >= 1:
             return torch.ones_like(noise)
-        logit = torch.logit(noise.new_tensor(self.apply_prob))
-        return relaxed_bernoulli(logit, noise, temperature)
+        parameter = torch.logit(noise.new_tensor(self.apply_prob))
+        return relaxed_bernoulli(parameter, noise, temperature)
 
     def _scaled_noise(
         self, draw: AugmentDraw, dtype: torch.dtype
@@ -469,53 +396,6 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
             total = total + record.gates[:, i].view(-1, 1, 1, 1, 1) * kernel
         return total
 
-    def _check_options(self) -> None:
-        _check_choice('gate', self.gate, GATE_FORMS)
-        _check_choice('composition', self.composition, get_args(Composition))
-        _check_choice('aspect', self.aspect, get_args(Aspect))
-        _check_choice('fill', self.fill, get_args(Fill))
-        _check_choice('network', self.network, NETWORKS)
-        _check_choice(
-            'channel_order', self.channel_order, ('auto', 'rgb', 'bgr')
-        )
-        check_network(self.network)
-        for name, fits, allowed in (
-            (
-                'num_operators',
-                1 <= self.num_operators <= len(OPERATORS),
-                f'1 to {len(OPERATORS)}',
-            ),
-            ('temperature', self.temperature > 0, 'over 0'),
-            ('apply_prob', 0 < self.apply_prob <= 1, 'over 0, at most 1'),
-            ('encoder_noise_std', self.encoder_noise_std >= 0, '0 or more'),
-            (
-                'cutout_fraction',
-                0 < self.cutout_fraction <= 2,
-                'over 0, at most 2',
-            ),
-            ('clamp_theta', self.clamp_theta > 0, 'over 0'),
-        ):
-            if not fits:
-                raise ConfigError(
-                    f'{name} is out of range',
-                    where=f'{_WHERE}.{name}',
-                    got=getattr(self, name),
-                    allowed=allowed,
-                )
-
 
 def _given(value: _T | None, otherwise: _T) -> _T:
     return otherwise if value is None else value
-
-
-def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(
-            f'Unknown {name}',
-            where=f'{_WHERE}.{name}',
-            got=value,
-            allowed=', '.join(allowed),
-        )
-
-
-__all__ = ['AugmentationEncoder', 'Composition']
