@@ -18,7 +18,7 @@ def test_is_a_child_of_the_root_registry(name):
     assert ours.parent.parent is None
 
 
-@pytest.mark.parametrize('scope', ['mmengine', 'mmdet', 'mmrazor'])
+@pytest.mark.parametrize('scope', ['mmengine', 'mmrazor'])
 def test_first_look_up_imports_the_module(scope):
     """In a process of its own, where nothing is imported yet."""
     code = (
