@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -33,6 +34,8 @@ def main() -> int:
             print(f'{folder} is set up; make clean-env removes it')
         return 0
     start = time.monotonic()
+    # A plain end would leave pip and the compilers behind.
+    signal.signal(signal.SIGTERM, lambda *received: sys.exit(143))
     try:
         cuda = Installer(folder, stamp).run()
     except SetupError as error:

@@ -1,7 +1,10 @@
 """Programs run side by side; what fails is shown with its end and a cure."""
 
+import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +104,41 @@ def test_one_failure_stops_the_others(tmp_path):
         tasks.run_tasks(slow, start(tmp_path, 'raise SystemExit(1)', 'bad'))
     assert time.monotonic() - began < 30
     assert slow.is_done() or slow._process.poll() is not None
+
+
+@pytest.mark.parametrize('end', [signal.SIGTERM, signal.SIGINT])
+def test_stopped_set_up_leaves_no_program_behind(tmp_path, end):
+    mark = tmp_path / 'still-running'
+    child = (
+        'import pathlib, time\n'
+        'print("up", flush=True)\n'
+        f'time.sleep(4); pathlib.Path({str(mark)!r}).touch()'
+    )
+    code = (
+        'import sys, pathlib\n'
+        'from scripts.bootstrap import __main__ as program, tasks\n'
+        'class Slow:\n'
+        '    def __init__(self, *arguments): pass\n'
+        '    def run(self):\n'
+        f'        command = [sys.executable, "-c", {child!r}]\n'
+        f'        log = pathlib.Path({str(tmp_path / "log")!r})\n'
+        '        def read(line): print(line, flush=True)\n'
+        '        tasks.run_tasks(tasks.Task("slow", command, log, read))\n'
+        'program.Installer = Slow\n'
+        f'sys.argv = ["x", "--venv", {str(tmp_path / "venv")!r}]\n'
+        'sys.exit(program.main())'
+    )
+    with subprocess.Popen(
+        [sys.executable, '-c', code],
+        cwd=Path(__file__).parents[3],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == 'up\n'
+        process.send_signal(end)
+        assert process.wait(timeout=20) in (143, 130)
+    time.sleep(4.5)
+    assert not mark.exists()
 
 
 def test_nothing_leaks_in(monkeypatch):
