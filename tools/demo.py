@@ -12,10 +12,14 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from pathlib import Path
 
 from _steps import Step, StepFailed, StepRunner
-from mmengine.config import Config, DictAction
+
+# mmengine asks setuptools for installed packages the old way.
+warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
+from mmengine.config import Config, DictAction  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = {
@@ -56,10 +60,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='folder for all that is made (default: %(default)s)',
     )
     parser.add_argument(
-        '--num-train', type=int, default=400, help='(default: %(default)s)'
+        '--num-train', type=int, default=1000, help='(default: %(default)s)'
     )
     parser.add_argument(
-        '--num-val', type=int, default=150, help='(default: %(default)s)'
+        '--num-val', type=int, default=200, help='(default: %(default)s)'
     )
     parser.add_argument(
         '--size',

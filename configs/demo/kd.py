@@ -1,15 +1,15 @@
 """KD on the shapes set."""
 
 _base_ = [
-    '../_base_/pairs/small_retinanet/kd.py',
+    '../_base_/pairs/tiny_retinanet/kd.py',
     '../_base_/datasets/shapes_detection.py',
-    '../_base_/schedules/scratch_12e.py',
+    '../_base_/schedules/scratch_4e.py',
 ]
 
 classes = dict(bbox_head=dict(num_classes=5))
 model = dict(
     architecture=dict(cfg_options=classes),
     teacher=dict(
-        cfg_options=classes, checkpoint='demo_output/teacher/epoch_12.pth'
+        cfg_options=classes, checkpoint='demo_output/teacher/epoch_8.pth'
     ),
 )

@@ -1,16 +1,16 @@
 """TST with KD on the shapes set, with two searches."""
 
 _base_ = [
-    '../_base_/pairs/small_retinanet/tst.py',
+    '../_base_/pairs/tiny_retinanet/tst.py',
     '../_base_/datasets/shapes_detection.py',
-    '../_base_/schedules/scratch_12e.py',
+    '../_base_/schedules/scratch_4e.py',
 ]
 
 classes = dict(bbox_head=dict(num_classes=5))
 model = dict(
     architecture=dict(cfg_options=classes),
     teacher=dict(cfg_options=classes),
-    teacher_ckpt='demo_output/teacher/epoch_12.pth',
+    teacher_ckpt='demo_output/teacher/epoch_8.pth',
 )
 # As in the paper after 1/4 and 1/2 of the epochs.
-custom_hooks = [dict(type='mmtst.PolicySearchHook', at=[3, 6])]
+custom_hooks = [dict(type='mmtst.PolicySearchHook', at=[1, 2], iterations=100)]

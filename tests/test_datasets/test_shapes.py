@@ -136,7 +136,7 @@ def test_same_seed_same_scene_and_no_global_state():
     assert not np.array_equal(first.image, other.image)
 
 
-def test_color_does_not_give_the_class_away():
+def test_color_tells_much_of_the_class_but_not_all():
     colors, labels = [], []
     for scene in scenes(250):
         for item in scene.objects:
@@ -150,8 +150,8 @@ def test_color_does_not_give_the_class_away():
     )
     distance = np.linalg.norm(colors[half:, None] - centers, axis=-1)
     right = (distance.argmin(1) == labels[half:]).mean()
-    # Chance is 0.2; about 500 objects give it a deviation of 0.02.
-    assert right < 0.3
+    # Chance is 0.2; three in four have their class's color.
+    assert 0.4 < right < 0.85
 
 
 def test_every_class_has_a_color_and_is_drawn():
