@@ -8,7 +8,6 @@ imports its modules by itself on first look-up.
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 MODELS = Registry(
@@ -28,10 +27,4 @@ DATASETS = Registry(
     parent=MMENGINE_DATASETS,
     scope='mmtst',
     locations=['mmtst.datasets'],
-)
-TRANSFORMS = Registry(
-    'transform',
-    parent=MMENGINE_TRANSFORMS,
-    scope='mmtst',
-    locations=['mmtst.datasets.transforms'],
 )

@@ -121,11 +121,13 @@ def read_policy(path: str | Path, where: str = 'model.policy') -> Policy:
     except (json.JSONDecodeError, IndexError, UnicodeDecodeError) as error:
         raise refuse(f'the policy file is not JSON: {error}') from error
     columns = []
-    for key, names in (
-        ('probabilities', OPERATORS),
-        ('magnitudes', MAGNITUDE_OPERATORS),
+    for key, short, names in (
+        ('probabilities', 'prob', OPERATORS),
+        ('magnitudes', 'mag', MAGNITUDE_OPERATORS),
     ):
-        values = data.get(key) if isinstance(data, dict) else None
+        # The short names are those of a search's policy.jsonl.
+        record = data if isinstance(data, dict) else {}
+        values = record.get(key, record.get(short))
         if not isinstance(values, dict) or set(values) != set(names):
             raise refuse(f'"{key}" must name exactly {", ".join(names)}')
         column = torch.tensor([float(values[name]) for name in names])

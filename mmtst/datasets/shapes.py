@@ -275,7 +275,7 @@ def _add_crowd(
     """Add a heap of tiny shapes that is marked as one ignored crowd."""
     size = len(canvas)
     heart = rng.uniform(0.15, 0.85, 2) * size
-    total = np.zeros((size, size), np.float32)
+    total: Array = np.zeros((size, size), np.float32)
     for _ in range(int(rng.integers(6, 11))):
         kind = SHAPE_CLASSES[int(rng.integers(len(SHAPE_CLASSES)))]
         turn = _rotation(rng.uniform(0, 2 * np.pi))

@@ -85,9 +85,10 @@ def warp_polygons(
     height, width = size.detach().cpu().double().tolist()
     moved: list[list[Polygon]] = []
     for polygons in objects:
-        kept = []
+        kept: list[Polygon] = []
         for polygon in polygons:
-            points = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
+            points: Polygon = np.asarray(polygon, dtype=np.float64)
+            points = points.reshape(-1, 2)
             points = points @ warp[:, :2].T + warp[:, 2]
             points = _clip_to_rectangle(points, width, height)
             if _polygon_area(points) > 0:

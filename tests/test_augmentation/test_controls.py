@@ -17,6 +17,7 @@ from mmtst.augmentation.controls import (
     permute_policy,
     read_policy,
 )
+from mmtst.engine.policy_log import PolicyLog, describe_policy
 from mmtst.utils.errors import ConfigError
 
 
@@ -98,6 +99,14 @@ def test_reading_takes_the_last_line(tmp_path, lines):
     policy = read_policy(policy_file(tmp_path, lines))
     torch.testing.assert_close(policy.probabilities, torch.full((14,), 0.25))
     torch.testing.assert_close(policy.magnitudes, torch.full((11,), 0.75))
+
+
+def test_a_searchs_own_log_can_be_replayed(tmp_path, searched):
+    log = PolicyLog(tmp_path / 'policy.jsonl')
+    log.append(dict(step=0, **describe_policy(searched)))
+    read = read_policy(tmp_path / 'policy.jsonl')
+    torch.testing.assert_close(read.probabilities, searched.probabilities)
+    torch.testing.assert_close(read.magnitudes, searched.magnitudes)
 
 
 def test_reading_refuses_what_is_no_policy(tmp_path):
