@@ -115,7 +115,9 @@ def test_stopped_set_up_leaves_no_program_behind(tmp_path, end):
         f'time.sleep(4); pathlib.Path({str(mark)!r}).touch()'
     )
     code = (
-        'import sys, pathlib\n'
+        'import signal, sys, pathlib\n'
+        # A shell's background jobs, CI's perhaps, inherit it as ignored.
+        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
         'from scripts.bootstrap import __main__ as program, tasks\n'
         'class Slow:\n'
         '    def __init__(self, *arguments): pass\n'
