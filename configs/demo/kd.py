@@ -1,9 +1,9 @@
 """KD on the shapes set."""
 
 _base_ = [
-    '../_base_/pairs/tiny_retinanet/kd.py',
+    '../_base_/pairs/small_retinanet/kd.py',
     '../_base_/datasets/shapes_detection.py',
-    '../_base_/schedules/scratch_4e.py',
+    '../_base_/schedules/scratch_adamw.py',
 ]
 
 classes = dict(bbox_head=dict(num_classes=5))
@@ -13,3 +13,5 @@ model = dict(
         cfg_options=classes, checkpoint='demo_output/teacher/epoch_8.pth'
     ),
 )
+
+train_cfg = dict(max_epochs=4, val_interval=2)

@@ -4,7 +4,8 @@ Say where the data lies with the environment variable ``SHAPES_ROOT``, or draw
 it into ``data/shapes``.
 """
 
-dataset_type = 'CocoDataset'
+_base_ = './coco_layout.py'
+
 data_root = '{{$SHAPES_ROOT:data/shapes}}'
 metainfo = dict(classes=('circle', 'square', 'triangle', 'star', 'cross'))
 
@@ -19,52 +20,12 @@ test_pipeline = [
     # Sets the scale factor that the metric wants; the size stays.
     dict(type='Resize', scale_factor=1.0),
     dict(type='LoadAnnotations', with_bbox=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=(
-            'img_id',
-            'img_path',
-            'ori_shape',
-            'img_shape',
-            'scale_factor',
-        ),
-    ),
+    dict(type='PackDetInputs'),
 ]
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='annotations/instances_train.json',
-        data_prefix=dict(img='train/'),
-        filter_cfg=dict(filter_empty_gt=True),
-        pipeline=train_pipeline,
-    ),
-)
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        metainfo=metainfo,
-        ann_file='annotations/instances_val.json',
-        data_prefix=dict(img='val/'),
-        test_mode=True,
-        pipeline=test_pipeline,
-    ),
-)
+
+source = dict(data_root=data_root, metainfo=metainfo)
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline, **source))
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline, **source))
 test_dataloader = val_dataloader
-val_evaluator = dict(
-    type='CocoMetric',
-    ann_file=f'{data_root}/annotations/instances_val.json',
-    metric='bbox',
-)
+val_evaluator = dict(ann_file=f'{data_root}/annotations/instances_val.json')
 test_evaluator = val_evaluator

@@ -3,7 +3,9 @@
 _base_ = [
     '../_base_/pairs/small_retinanet/teacher.py',
     '../_base_/datasets/bccd_detection.py',
-    '../_base_/schedules/scratch_24e.py',
+    '../_base_/schedules/scratch_adamw.py',
 ]
 
 model = dict(bbox_head=dict(num_classes=3))
+
+train_cfg = dict(max_epochs=24)

@@ -3,7 +3,7 @@
 _base_ = [
     '../../_base_/pairs/small_retinanet/kd.py',
     '../../_base_/datasets/bccd_detection.py',
-    '../../_base_/schedules/scratch_12e.py',
+    '../../_base_/schedules/scratch_adamw.py',
 ]
 
 classes = dict(bbox_head=dict(num_classes=3))
@@ -11,6 +11,8 @@ model = dict(
     architecture=dict(cfg_options=classes),
     teacher=dict(
         cfg_options=classes,
-        checkpoint='work_dirs/retinanet_r18-64_1xb8-24e_bccd/epoch_24.pth',
+        checkpoint='work_dirs/retinanet_r18-32_1xb4-24e_bccd/epoch_24.pth',
     ),
 )
+
+train_cfg = dict(max_epochs=12)
