@@ -32,6 +32,7 @@ from mmtst.augmentation.base import OPERATORS, Policy
 from mmtst.augmentation.controls import read_policy
 from mmtst.augmentation.object_guard import draw_keeping_objects
 from mmtst.datasets import check_data
+from mmtst.utils.checks import check_number
 from mmtst.utils.errors import ConfigError
 from mmtst.visualization import View, describe_record, draw_grid, to_picture
 
@@ -124,13 +125,7 @@ def choose_policy(
         value = getattr(args, name)
         if value is None:
             continue
-        if not 0 <= value <= 1:
-            raise ConfigError(
-                'the number is out of its range',
-                where=f'--{name}',
-                got=value,
-                allowed='0 to 1',
-            )
+        check_number(f'--{name}', value, least=0, most=1)
         # As near to 0 or 1 as float32 allows a gate to be told from it.
         target.fill_(torch.logit(torch.tensor(value), eps=1e-7).item())
     return Policy(th_p, th_m)

@@ -22,6 +22,7 @@ from mmtst.datasets.shapes import (
     SceneObject,
     draw_scene,
 )
+from mmtst.utils.checks import check_choice, check_number
 from mmtst.utils.errors import ConfigError
 
 LAYOUTS = ('both', 'coco', 'cityscapes')
@@ -62,21 +63,8 @@ class ShapesSettings:
         """
         lowest = {'num_train': 1, 'num_val': 1, 'size': MIN_SIZE, 'seed': 0}
         for name, low in lowest.items():
-            value = getattr(self, name)
-            if value < low:
-                raise ConfigError(
-                    'a setting of the shapes set is too small',
-                    where=name,
-                    got=value,
-                    allowed=f'at least {low}',
-                )
-        if self.layout not in LAYOUTS:
-            raise ConfigError(
-                'there is no such layout of the shapes set',
-                where='layout',
-                got=self.layout,
-                allowed=', '.join(LAYOUTS),
-            )
+            check_number(name, getattr(self, name), least=low, whole=True)
+        check_choice('layout', self.layout, LAYOUTS)
 
     def stamp(self) -> dict[str, Any]:
         """Return what is written beside the data to know it again."""

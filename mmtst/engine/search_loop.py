@@ -28,7 +28,7 @@ from mmtst.engine.search_types import (
     SearchOptions,
     SearchSummary,
 )
-from mmtst.models.objectives.gap import GapResult
+from mmtst.models.objectives.gap_result import GapResult
 
 
 class PolicySearch:

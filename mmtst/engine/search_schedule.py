@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
+from mmtst.utils.checks import check_number
 from mmtst.utils.errors import ConfigError
 
 # What lr x steps comes to in the paper's CIFAR-100 search: 0.01 x 390.
 REACH = 3.9
 LARGEST_LR = 0.1
 FEWEST_STEPS = 100
+WHERE = 'PolicySearchHook'
 
 
 class SearchSchedule:
@@ -39,37 +39,37 @@ class SearchSchedule:
         if isinstance(at, str) or not isinstance(at, Sequence):
             raise ConfigError(
                 'The times of the policy searches must be a list',
-                where='PolicySearchHook.at',
+                where=f'{WHERE}.at',
                 got=at,
                 allowed=f'{unit} (0-based), such as [6, 12]',
             )
         for time in at:
-            check_number('at', time, least=0, whole=True)
+            check_number(f'{WHERE}.at', time, least=0, whole=True)
         if len(set(at)) < len(at):
             raise ConfigError(
                 'Two policy searches stand at the same time',
-                where='PolicySearchHook.at',
+                where=f'{WHERE}.at',
                 got=list(at),
                 allowed=f'different {unit}',
             )
         if not isinstance(by_epoch, bool):
             raise ConfigError(
                 'by_epoch must be True or False',
-                where='PolicySearchHook.by_epoch',
+                where=f'{WHERE}.by_epoch',
                 got=by_epoch,
             )
         if epochs is not None and iterations is not None:
             raise ConfigError(
                 'The length of a search is given twice',
-                where='PolicySearchHook.epochs and .iterations',
+                where=f'{WHERE}.epochs and .iterations',
                 got=(epochs, iterations),
                 allowed='one of them, or neither',
                 fix='leave one out',
             )
-        check_number('epochs', epochs, least=1, whole=True, optional=True)
-        check_number(
-            'iterations', iterations, least=1, whole=True, optional=True
-        )
+        for name, value in (('epochs', epochs), ('iterations', iterations)):
+            check_number(
+                f'{WHERE}.{name}', value, least=1, whole=True, optional=True
+            )
         self.at = sorted(at)
         self.by_epoch = by_epoch
         self.epochs = epochs
@@ -91,7 +91,7 @@ class SearchSchedule:
         if self.by_epoch and not epoch_based:
             raise ConfigError(
                 'An iteration-based training has no epochs to search before',
-                where='PolicySearchHook.by_epoch',
+                where=f'{WHERE}.by_epoch',
                 got=True,
                 allowed='False under an iteration-based train_cfg',
                 fix='set by_epoch=False and give `at` in iterations',
@@ -103,7 +103,7 @@ class SearchSchedule:
             raise ConfigError(
                 f'A policy search stands past the end of the training, '
                 f'max_{unit}={end}',
-                where='PolicySearchHook.at',
+                where=f'{WHERE}.at',
                 got=late,
                 allowed=f'0 to {end - 1}: searches come before the training '
                 'of that number, counted from 0',
@@ -145,57 +145,3 @@ def portable_lr(steps: int) -> float:
         0.01
     """
     return min(LARGEST_LR, REACH / steps)
-
-
-def check_number(
-    name: str,
-    value: Any,
-    *,
-    least: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    whole: bool = False,
-    optional: bool = False,
-    word: str | None = None,
-) -> None:
-    """Check a numeric option.
-
-    Args:
-        name: Of the option.
-        value: What was given.
-        least: Smallest value allowed.
-        above: Bound that it must exceed.
-        below: Bound that it must stay under.
-        whole: Whether it must be an integer.
-        optional: Whether ``None`` is allowed.
-        word: A word that is allowed too.
-
-    Raises:
-        ConfigError: If the value is of another kind or out of range.
-    """
-    if value is None and optional:
-        return
-    if isinstance(value, str) and value == word:
-        return
-    words = ['an integer' if whole else 'a finite number']
-    words += [f'>= {least:g}'] if least is not None else []
-    words += [f'> {above:g}'] if above is not None else []
-    words += [f'< {below:g}'] if below is not None else []
-    words += [f'or {word!r}'] if word is not None else []
-    words += ['or None'] if optional else []
-    kinds = int if whole else (int, float)
-    good = (
-        isinstance(value, kinds)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and (least is None or value >= least)
-        and (above is None or value > above)
-        and (below is None or value < below)
-    )
-    if not good:
-        raise ConfigError(
-            f'{name} is out of range or of the wrong kind',
-            where=f'PolicySearchHook.{name}',
-            got=value,
-            allowed=' '.join(words),
-        )

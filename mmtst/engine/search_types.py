@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmtst.augmentation.base import AugmentDraw, Policy
-from mmtst.models.objectives.gap import PARTS, GapResult
+from mmtst.models.objectives.gap_result import PARTS, GapResult
 
 if TYPE_CHECKING:
     from mmtst.augmentation.object_guard import GuardStats

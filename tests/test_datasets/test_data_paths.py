@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from mmengine.config import Config
 
@@ -10,6 +12,7 @@ from mmtst.datasets.data_paths import (
     iter_datasets,
     set_data_root,
 )
+from mmtst.utils.errors import ConfigError
 
 
 def config(root, **extra):
@@ -62,9 +65,13 @@ def test_wrapped_datasets_are_found(data):
     assert len(list(iter_datasets(config(data), ('val',)))) == 1
 
 
-def test_present_data_passes(data):
-    check_data(config(data))
-    check_data(config(data + '/'))
+@pytest.mark.parametrize('end', ['', '/'])
+def test_data_passes_until_it_is_gone(data, end):
+    cfg = config(data + end)
+    assert check_data(cfg) is None
+    shutil.rmtree(f'{data}/annotations')
+    with pytest.raises(ConfigError, match='is not there'):
+        check_data(cfg)
 
 
 def test_missing_root_is_named(data):
@@ -93,10 +100,12 @@ def test_missing_part_is_named(data, extra, where):
 
 def test_unread_subsets_and_remote_data_are_not_checked(data):
     cfg = config(data, data_root='/no/such/place')
-    check_data(cfg, ('val', 'test'))
-    check_data(config('s3://bucket/coco/'))
+    assert check_data(cfg, ('val', 'test')) is None
+    with pytest.raises(ConfigError, match='is not there'):
+        check_data(cfg, ('train',))
+    assert check_data(config('s3://bucket/coco/')) is None
     remote = {'backend_args': {'backend': 'petrel'}}
-    check_data(config(data, data_root='/no', **remote))
+    assert check_data(config(data, data_root='/no', **remote)) is None
 
 
 def test_another_root_reaches_everything(data):

@@ -102,7 +102,7 @@ def test_interrupted_run_starts_again(tmp_path):
     ('change', 'message'),
     [
         ({'num_train': 0}, 'num_train'),
-        ({'size': 8}, 'at least 32'),
+        ({'size': 8}, 'from 32'),
         ({'seed': -1}, 'seed'),
         ({'layout': 'voc'}, 'both, coco, cityscapes'),
     ],

@@ -26,7 +26,7 @@ from mmengine.visualization import Visualizer
 from torch import nn
 
 from mmtst.augmentation.base import Policy
-from mmtst.models.objectives.gap import PARTS, GapResult
+from mmtst.models.objectives.gap_result import PARTS, GapResult
 from mmtst.utils.checkpoint import allow_checkpoint_globals
 
 TARGET = 1.5

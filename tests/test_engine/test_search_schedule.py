@@ -6,7 +6,6 @@ import pytest
 
 from mmtst.engine.search_schedule import (
     SearchSchedule,
-    check_number,
     portable_lr,
 )
 from mmtst.utils.errors import ConfigError
@@ -72,15 +71,3 @@ def test_end_of_training(at: list[int], by_epoch: bool, good: bool) -> None:
     assert ('max_epochs=12' if by_epoch else 'max_iters=120') in message
     assert f'[{at[-1]}]' in message
     assert 'PolicySearchHook.at' in message
-
-
-def test_check_number_names_all_that_is_allowed() -> None:
-    with pytest.raises(ConfigError) as caught:
-        check_number('budget', 2, above=0, below=1, optional=True, word='hold')
-    message = str(caught.value)
-    assert "a finite number > 0 < 1 or 'hold' or None" in message
-    assert 'PolicySearchHook.budget' in message
-    for fine in (0.5, None, 'hold'):
-        check_number(
-            'budget', fine, above=0, below=1, optional=True, word='hold'
-        )

@@ -37,8 +37,8 @@ from mmtst.engine.search_data import (
 from mmtst.engine.search_loop import PolicySearch
 from mmtst.engine.search_report import build_report
 from mmtst.engine.search_schedule import (
+    WHERE,
     SearchSchedule,
-    check_number,
     portable_lr,
 )
 from mmtst.engine.search_types import (
@@ -47,9 +47,22 @@ from mmtst.engine.search_types import (
     SearchSummary,
 )
 from mmtst.registry import HOOKS
+from mmtst.utils.checks import Bounds, check_number
 from mmtst.utils.errors import ConfigError
 
 SMALLEST_MOVE = 0.05
+_BOUNDS = {
+    'lr': Bounds(above=0, optional=True),
+    'momentum': Bounds(least=0, below=1),
+    'clip_grad': Bounds(above=0, optional=True),
+    'search_temperature': Bounds(above=0, optional=True),
+    'budget': Bounds(above=0, below=1, optional=True, word='hold'),
+    'batch_size': Bounds(least=1, whole=True, optional=True),
+    'report_batches': Bounds(least=0, whole=True),
+    'max_nonfinite': Bounds(least=1, whole=True),
+    'log_interval': Bounds(least=1, whole=True),
+    'seed': Bounds(least=0, whole=True, optional=True),
+}
 ALRS = MappingProxyType({'threshold': 0.02, 'factor': 0.9})
 # Controls whose augmentation does not come from a search.
 WITHOUT_SEARCH = ('off', 'randaugment', 'replay:')
@@ -124,22 +137,6 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
         seed: int | None = None,
     ) -> None:
         self.schedule = SearchSchedule(at, by_epoch, epochs, iterations)
-        check_number('lr', lr, above=0, optional=True)
-        check_number('momentum', momentum, least=0, below=1)
-        check_number('clip_grad', clip_grad, above=0, optional=True)
-        check_number(
-            'search_temperature', search_temperature, above=0, optional=True
-        )
-        check_number(
-            'budget', budget, above=0, below=1, optional=True, word='hold'
-        )
-        check_number(
-            'batch_size', batch_size, least=1, whole=True, optional=True
-        )
-        check_number('report_batches', report_batches, least=0, whole=True)
-        check_number('max_nonfinite', max_nonfinite, least=1, whole=True)
-        check_number('log_interval', log_interval, least=1, whole=True)
-        check_number('seed', seed, least=0, whole=True, optional=True)
         self.lr = lr
         self.momentum = momentum
         self.clip_grad = clip_grad
@@ -151,6 +148,8 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
         self.log_interval = log_interval
         self.alrs = _checked_alrs(alrs)
         self.seed = seed
+        for name, bounds in _BOUNDS.items():
+            check_number(f'{WHERE}.{name}', getattr(self, name), **bounds)
 
     def before_train(self, runner: Any) -> None:
         """Check what can be checked, before anything is lost."""
@@ -321,7 +320,7 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
         if not low < self.budget < high:
             raise ConfigError(
                 'The budget cannot be reached',
-                where='PolicySearchHook.budget',
+                where=f'{WHERE}.budget',
                 got=self.budget,
                 allowed=f'between {low:.3f} and {high:.3f}, as '
                 f'model.augmentation.clamp_theta is {limit:g}',
@@ -360,12 +359,12 @@ def _checked_alrs(
     if not isinstance(alrs, Mapping) or set(alrs) != set(ALRS):
         raise ConfigError(
             'alrs has two options, threshold and factor',
-            where='PolicySearchHook.alrs',
+            where=f'{WHERE}.alrs',
             got=alrs,
             allowed='dict(threshold=..., factor=...) or None',
         )
-    check_number('alrs.threshold', alrs['threshold'], least=0)
-    check_number('alrs.factor', alrs['factor'], above=0, below=1)
+    check_number(f'{WHERE}.alrs.threshold', alrs['threshold'], least=0)
+    check_number(f'{WHERE}.alrs.factor', alrs['factor'], above=0, below=1)
     return float(alrs['threshold']), float(alrs['factor'])
 
 
