@@ -11,8 +11,6 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmtst.augmentation.base import (
-    AFFINE_OPERATORS,
-    COLOR_OPERATORS,
     MAGNITUDE_OPERATORS,
     OPERATORS,
     AugmentDraw,
@@ -25,21 +23,19 @@ from mmtst.augmentation.composition import (
     warp_open,
 )
 from mmtst.augmentation.drawing import draw_batch, signed_operators
-from mmtst.augmentation.gates import GateForm, relaxed_bernoulli
+from mmtst.augmentation.gates import GateForm
 from mmtst.augmentation.image_space import Fill, ImageSpace
 from mmtst.augmentation.meta_encoders import (
     build_meta_encoders,
     load_prior,
     shipped_prior,
 )
-from mmtst.augmentation.options import (
-    Composition,
-    check_choice,
-    check_options,
-)
+from mmtst.augmentation.options import WHERE, Composition, check_options
 from mmtst.augmentation.presets import PRESETS, Network
-from mmtst.geometry import Aspect, from_normalized, identity_matrix
+from mmtst.augmentation.resolution import color_kernels, resolve_draw
+from mmtst.geometry import Aspect
 from mmtst.registry import MODELS
+from mmtst.utils.checks import check_choice
 
 _T = TypeVar('_T')
 
@@ -119,7 +115,7 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
         init_cfg: dict[str, object] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        check_choice('preset', preset, tuple(PRESETS))
+        check_choice(f'{WHERE}.preset', preset, PRESETS)
         chosen = PRESETS[preset]
         self.gate = _given(gate, chosen.gate)
         self.per_sample = _given(per_sample, chosen.per_sample)
@@ -255,40 +251,12 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
         Returns:
             The record, float32 at least, under autocast too.
         """
-        policy = self.policy.detach() if policy is None else policy
-        tau = _given(temperature, self.temperature)
-        with torch.autocast(policy.th_p.device.type, enabled=False):
-            dtype = torch.promote_types(policy.th_p.dtype, torch.float32)
-            th_p, th_m = policy.th_p.to(dtype), policy.th_m.to(dtype)
-            gates = relaxed_bernoulli(
-                th_p, draw.gate_noise.to(dtype), tau, self.gate
-            )
-            gates = gates * draw.selected
-            if self.magnitude_gate:
-                magnitudes = relaxed_bernoulli(
-                    th_m, draw.magnitude_noise.to(dtype), tau, self.gate
-                )
-            else:
-                magnitudes = torch.sigmoid(th_m).expand(len(draw), -1)
-            magnitudes = magnitudes * draw.mirror.to(dtype)
-            apply_gates = self._apply_gates(draw.apply_noise.to(dtype), tau)
-            steps = self._affine_steps(
-                magnitudes, apply_gates, self._scaled_noise(draw, dtype)
-            )
-            steps = steps * draw.shrink.to(dtype).view(-1, 1, 1, 1)
-            sizes = draw.sizes.to(dtype)
-            image_matrices = None
-            if self.composition == 'image_sum':
-                matrix = identity_matrix(
-                    len(draw), dtype=dtype, device=sizes.device
-                )
-                image_matrices = self._to_pixels(steps.flatten(0, 1), sizes)
-                image_matrices = image_matrices.view_as(steps)
-            else:
-                opened = gates[:, : len(AFFINE_OPERATORS), None, None]
-                matrix = self._to_pixels((opened * steps).sum(dim=1), sizes)
-        return AugmentRecord(
-            draw, gates, magnitudes, apply_gates, matrix, image_matrices
+        return resolve_draw(
+            draw,
+            self.policy.detach() if policy is None else policy,
+            _given(temperature, self.temperature),
+            self.meta_encoders,
+            self,
         )
 
     def augment(self, images: Tensor, record: AugmentRecord) -> Tensor:
@@ -319,7 +287,9 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
             dtype = torch.promote_types(images.dtype, torch.float32)
             result = images.to(dtype)
             fill = space.fill_network(self.fill, result)
-            kernels = self._color_kernels(record)
+            kernels = color_kernels(
+                record, self.meta_encoders, self.encoder_noise_std
+            )
             color = (space, kernels, record, self.cutout_fraction)
             if self.composition == 'image_sum':
                 warped = sum_warped_images(result, record, fill)
@@ -348,53 +318,6 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
         """
         record = self.resolve(self.draw(sizes, generator))
         return self.augment(images, record), record
-
-    def _apply_gates(self, noise: Tensor, temperature: float) -> Tensor:
-        """Return the additional gates (B, 11); ones if always open."""
-        if self.apply_prob >= 1:
-            return torch.ones_like(noise)
-        parameter = torch.logit(noise.new_tensor(self.apply_prob))
-        return relaxed_bernoulli(parameter, noise, temperature)
-
-    def _scaled_noise(
-        self, draw: AugmentDraw, dtype: torch.dtype
-    ) -> Tensor | None:
-        """Return the noise on the encoders' inputs (B, 11, K), if any."""
-        if self.encoder_noise_std == 0:
-            return None
-        return self.encoder_noise_std * draw.encoder_noise.to(dtype)
-
-    def _affine_steps(
-        self, magnitudes: Tensor, apply_gates: Tensor, noise: Tensor | None
-    ) -> Tensor:
-        """Return A_i - I of each affine operator, (B, 5, 2, 3)."""
-        steps = []
-        for i, name in enumerate(AFFINE_OPERATORS):
-            own_noise = None if noise is None else noise[:, i]
-            theta = self.meta_encoders[name](magnitudes[:, i], own_noise)
-            step = theta - torch.eye(2, 3).to(theta)
-            steps.append(apply_gates[:, i, None, None] * step)
-        return torch.stack(steps, dim=1)
-
-    def _to_pixels(self, steps: Tensor, sizes: Tensor) -> Tensor:
-        """Turn A - I (n, 2, 3), normalized, into matrices in pixels."""
-        theta = steps + torch.eye(2, 3).to(steps)
-        sizes = sizes.repeat_interleave(len(theta) // len(sizes), dim=0)
-        return from_normalized(theta, sizes, self.aspect)
-
-    def _color_kernels(self, record: AugmentRecord) -> Tensor:
-        """Sum b_i K_i over the learned color operators, (B, 3, 4, 5, 5)."""
-        first = len(AFFINE_OPERATORS)
-        noise = self._scaled_noise(record.draw, record.gates.dtype)
-        total = record.gates.new_zeros(len(record), 3, 4, 5, 5)
-        for i, name in enumerate(COLOR_OPERATORS, start=first):
-            kernel = self.meta_encoders[name](
-                record.magnitudes[:, i],
-                None if noise is None else noise[:, i],
-                record.apply_gates[:, i],
-            )
-            total = total + record.gates[:, i].view(-1, 1, 1, 1, 1) * kernel
-        return total
 
 
 def _given(value: _T | None, otherwise: _T) -> _T:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmtst.utils.errors import ConfigError
+from mmtst.utils.checks import check_choice, check_number
 
 GateForm = Literal['logit', 'log', 'sigmoid_as_logit']
 """What the noise is added to, for a probability p = sigmoid(parameter).
@@ -42,26 +42,14 @@ def relaxed_bernoulli(
     Raises:
         ConfigError: Unknown form, or a temperature that is not over 0.
     """
-    if not temperature > 0:
-        raise ConfigError(
-            'The temperature of the gates must be over 0',
-            where='model.augmentation.temperature',
-            got=temperature,
-            allowed='over 0; 0.05 in the paper',
-        )
+    check_number('model.augmentation.temperature', temperature, above=0)
+    check_choice('model.augmentation.gate', form, GATE_FORMS)
     if form == 'logit':
         location = parameter
     elif form == 'log':
         location = F.logsigmoid(parameter)
-    elif form == 'sigmoid_as_logit':
-        location = torch.sigmoid(parameter)
     else:
-        raise ConfigError(
-            'Unknown form of the gate',
-            where='model.augmentation.gate',
-            got=form,
-            allowed=', '.join(GATE_FORMS),
-        )
+        location = torch.sigmoid(parameter)
     return torch.sigmoid((location + noise) / temperature)
 
 

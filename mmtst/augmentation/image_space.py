@@ -8,9 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from mmtst.utils.checks import check_choice
 from mmtst.utils.errors import ConfigError
 
 Fill = Literal['mean', 'black']
+CHANNEL_ORDERS = ('auto', 'rgb', 'bgr')
 _FLIP_FLAGS = ('_channel_conversion', 'channel_conversion', 'to_rgb')
 
 
@@ -49,13 +51,9 @@ class ImageSpace:
             ConfigError: Not three channels, a std of 0, a preprocessor that
                 normalizes in a way of its own, or an unknown channel order.
         """
-        if channel_order not in ('auto', 'rgb', 'bgr'):
-            raise ConfigError(
-                'Unknown channel order',
-                where='model.augmentation.channel_order',
-                got=channel_order,
-                allowed='auto, rgb, bgr',
-            )
+        check_choice(
+            'model.augmentation.channel_order', channel_order, CHANNEL_ORDERS
+        )
         if not hasattr(data_preprocessor, '_enable_normalize'):
             raise ConfigError(
                 'The data preprocessor does not say how it normalizes',

@@ -22,6 +22,7 @@ from mmtst.augmentation.color_encoder import (
     ScaleShiftColorEncoder,
 )
 from mmtst.augmentation.presets import NETWORKS, Network
+from mmtst.utils.checks import check_choice
 from mmtst.utils.errors import ConfigError
 
 Prior = dict[str, dict[str, Tensor]]
@@ -52,7 +53,7 @@ def build_meta_encoder(
             got=operator,
             allowed=', '.join(MAGNITUDE_OPERATORS),
         )
-    check_network(network)
+    check_choice('model.augmentation.network', network, NETWORKS)
     if operator in AFFINE_OPERATORS:
         if network == 'quadratic':
             return BasisAffineEncoder(operator)
@@ -60,17 +61,6 @@ def build_meta_encoder(
     if network == 'quadratic':
         return QuadraticColorEncoder()
     return ScaleShiftColorEncoder()
-
-
-def check_network(network: str) -> None:
-    """Raise a ConfigError unless the network is a known one."""
-    if network not in NETWORKS:
-        raise ConfigError(
-            'Unknown network of the meta-encoders',
-            where='model.augmentation.network',
-            got=network,
-            allowed=', '.join(NETWORKS),
-        )
 
 
 def build_meta_encoders(network: Network, prior: Prior) -> nn.ModuleDict:
@@ -127,7 +117,7 @@ def prior_names() -> tuple[str, ...]:
 
 def shipped_prior(network: Network) -> Path:
     """Return the path of the prior that comes with the package."""
-    check_network(network)
+    check_choice('model.augmentation.network', network, NETWORKS)
     return Path(__file__).parent / 'priors' / f'{network}.pth'
 
 

@@ -13,7 +13,7 @@ NETWORKS: tuple[str, ...] = get_args(Network)
 
 @dataclass(frozen=True)
 class Preset:
-    """Hold what one word stands for.
+    """Hold what one word stands for; without arguments, the default.
 
     Attributes:
         gate: Form of the relaxed Bernoulli gates.
@@ -30,25 +30,17 @@ class Preset:
         network: Which meta-encoders, and so which prior.
     """
 
-    gate: GateForm
-    per_sample: bool
-    magnitude_gate: bool
-    apply_prob: float
-    encoder_noise_std: float
-    color_first: bool
-    network: Network
+    gate: GateForm = 'logit'
+    per_sample: bool = True
+    magnitude_gate: bool = False
+    apply_prob: float = 1.0
+    encoder_noise_std: float = 0.0
+    color_first: bool = False
+    network: Network = 'quadratic'
 
 
 PRESETS = {
-    'default': Preset(
-        gate='logit',
-        per_sample=True,
-        magnitude_gate=False,
-        apply_prob=1.0,
-        encoder_noise_std=0.0,
-        color_first=False,
-        network='quadratic',
-    ),
+    'default': Preset(),
     # The equations as printed. The paper gives no number for the additional
     # gates; 0.98 is the mean of the published encoders.
     'paper': Preset(
@@ -56,15 +48,12 @@ PRESETS = {
         per_sample=False,
         magnitude_gate=True,
         apply_prob=0.98,
-        encoder_noise_std=0.0,
-        color_first=False,
         network='paper',
     ),
     # What the reference code does.
     'official': Preset(
         gate='sigmoid_as_logit',
         per_sample=False,
-        magnitude_gate=False,
         apply_prob=0.98,
         encoder_noise_std=0.01,
         color_first=True,

@@ -1,8 +1,7 @@
 """Fit the meta-encoders to the manual operators: TST's Stage I.
 
-A color encoder is one convolution at any magnitude, so that its squared
-error over a set of images (Eq. 3) is a quadratic form of the kernel: it is
-computed exactly from second moments of the 5 x 5 patches, gathered once.
+A color encoder's error over a set of images (Eq. 3) is computed from moments,
+see ``prior_moments``.
 
 - ``quadratic``: weighted least squares in closed form. Magnitudes count by
   the inverse root of identity's squared error there: halfway between the
@@ -21,7 +20,6 @@ computed exactly from second moments of the 5 x 5 patches, gathered once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -40,113 +38,17 @@ from mmtst.augmentation.color_encoder import (
 from mmtst.augmentation.manual_operators import (
     UNSIGNED_OPERATORS,
     affine_target,
-    apply_manual,
 )
 from mmtst.augmentation.meta_encoders import Prior, build_meta_encoder
 from mmtst.augmentation.presets import Network
+from mmtst.augmentation.prior_moments import (
+    ONE,
+    Moments,
+    gather_moments,
+    merge_moments,
+)
 
-TAPS = 4 * KERNEL**2
-"""Patch features: 3 channels of x - 1/2 and the valid mask."""
-_SHIFT = 3 * KERNEL**2 + KERNEL**2 // 2
-"""The feature that is 1 at every pixel: the mask's center tap."""
 _NODES = 10
-_CHUNK = 16
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Hold what the squared error of a color operator depends on.
-
-    n counts pixels, z are their patch features (100), d the target's
-    difference f(x) - x (3 channels), at each of M magnitudes.
-
-    Attributes:
-        magnitudes: (M,).
-        patches: (100, 100), sum z z^T / n.
-        cross: (M, 3, 100), sum d z^T / n.
-        identity: (M,), identity's mean squared error.
-    """
-
-    magnitudes: Tensor
-    patches: Tensor
-    cross: Tensor
-    identity: Tensor
-
-    def error(self, kernels: Tensor) -> Tensor:
-        """Return the mean squared error of kernels, one a magnitude.
-
-        Args:
-            kernels: (M, 3, 4, 5, 5), of f(x) - x.
-
-        Returns:
-            (M,).
-        """
-        flat = kernels.flatten(2)
-        fit = (flat * self.cross).sum(dim=(1, 2))
-        return self.identity + (self.power(kernels) * 3 - 2 * fit) / 3
-
-    def power(self, kernels: Tensor) -> Tensor:
-        """Return the mean square of what kernels (M, 3, 4, 5, 5) give."""
-        flat = kernels.flatten(2)
-        return (flat @ self.patches * flat).sum(dim=(1, 2)) / 3
-
-
-def gather_moments(
-    targets: Sequence[tuple[str, Tensor]], images: Tensor, binned: bool = False
-) -> list[Moments]:
-    """Gather the moments of color operators over a set of images.
-
-    Args:
-        targets: Pairs of one of ``COLOR_OPERATORS`` and magnitudes (M,).
-        images: (N, 3, H, W), raw RGB in [0, 1].
-        binned: Whether targets round the magnitude to ten bins.
-
-    Returns:
-        The moments of each pair, float64; summed in float32 over a few
-        images at a time.
-    """
-    flat = [(name, float(m)) for name, grid in targets for m in grid]
-    patches = torch.zeros(TAPS, TAPS, dtype=torch.float64)
-    cross = torch.zeros(3 * len(flat), TAPS, dtype=torch.float64)
-    identity = torch.zeros(len(flat), dtype=torch.float64)
-    for start in range(0, len(images), _CHUNK):
-        chunk = images[start : start + _CHUNK].float()
-        inputs = torch.cat([chunk - 0.5, torch.ones_like(chunk[:, :1])], dim=1)
-        # (100, n)
-        z = nn.functional.unfold(inputs, KERNEL, padding=KERNEL // 2)
-        z = z.transpose(0, 1).flatten(1)
-        differences = torch.stack(
-            [apply_manual(name, chunk, m, binned) - chunk for name, m in flat]
-        )
-        d = differences.transpose(1, 2).flatten(2)
-        patches += z @ z.T
-        cross += d.flatten(0, 1) @ z.T
-        identity += d.square().sum(dim=2).sum(dim=1) / 3
-    count = images.numel() // 3
-    cross = cross.view(len(flat), 3, TAPS) / count
-    moments, start = [], 0
-    for _, grid in targets:
-        own = slice(start, start + len(grid))
-        moments.append(
-            Moments(
-                grid.double(),
-                patches / count,
-                cross[own],
-                identity[own] / count,
-            )
-        )
-        start += len(grid)
-    return moments
-
-
-def merge_moments(parts: Sequence[Moments]) -> Moments:
-    """Join moments over the same images at different magnitudes."""
-    return Moments(
-        torch.cat([part.magnitudes for part in parts]),
-        parts[0].patches,
-        torch.cat([part.cross for part in parts]),
-        torch.cat([part.identity for part in parts]),
-    )
 
 
 def fit_prior(
@@ -235,7 +137,7 @@ def fit_color_quadratic(
         moments: Of the operator at magnitudes over 0 and, where it has
             signs, at magnitudes under 0.
     """
-    features = [*range(3 * KERNEL**2), _SHIFT]
+    features = [*range(3 * KERNEL**2), ONE]
     for side, own in enumerate(moments):
         weights = own.identity.clamp_min(1e-12).rsqrt()
         strengths = own.magnitudes.abs()
@@ -372,16 +274,3 @@ def _signs(operator: str, network: Network) -> tuple[int, ...]:
     if network == 'paper' or operator in UNSIGNED_OPERATORS:
         return (1,)
     return (1, -1)
-
-
-__all__ = [
-    'Moments',
-    'fit_affine_basis',
-    'fit_affine_descent',
-    'fit_color_descent',
-    'fit_color_quadratic',
-    'fit_prior',
-    'gather_moments',
-    'merge_moments',
-    'squared_displacement',
-]

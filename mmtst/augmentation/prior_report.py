@@ -13,7 +13,8 @@ from mmtst.augmentation.base import AFFINE_OPERATORS, COLOR_OPERATORS
 from mmtst.augmentation.manual_operators import affine_target
 from mmtst.augmentation.meta_encoders import Prior, build_meta_encoders
 from mmtst.augmentation.presets import Network
-from mmtst.augmentation.prior import gather_moments, squared_displacement
+from mmtst.augmentation.prior import squared_displacement
+from mmtst.augmentation.prior_moments import gather_moments
 
 
 @dataclass(frozen=True)

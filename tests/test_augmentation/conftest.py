@@ -9,6 +9,8 @@ import pytest
 import torch
 from mmengine.model import ImgDataPreprocessor
 
+from mmtst.augmentation.prior_images import synthetic_images
+
 
 @pytest.fixture
 def preprocessor() -> ImgDataPreprocessor:
@@ -23,6 +25,12 @@ def preprocessor() -> ImgDataPreprocessor:
 @pytest.fixture
 def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def images() -> torch.Tensor:
+    """Return synthetic images, (40, 3, 16, 16), raw."""
+    return synthetic_images(40, 16, 7)
 
 
 @pytest.fixture(scope='session')

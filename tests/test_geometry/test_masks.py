@@ -22,33 +22,14 @@ from mmtst.geometry import (
     warp_label_map,
     warp_polygons,
 )
-
-
-def _matrix(
-    size: tuple[int, int],
-    angle: float = 0.0,
-    shear: float = 0.0,
-    scale: float = 1.0,
-    shift: tuple[float, float] = (0.0, 0.0),
-) -> Tensor:
-    """Rotate, shear, scale about the center, then shift (in sides)."""
-    turn = np.array(
-        [
-            [math.cos(angle), -math.sin(angle)],
-            [math.sin(angle), math.cos(angle)],
-        ]
-    )
-    linear = scale * turn @ np.array([[1, shear], [0, 1]])
-    side = np.array([size[1], size[0]])
-    moved = side / 2 + side * shift - linear @ (side / 2)
-    return torch.tensor(np.c_[linear, moved])
+from mmtst.testing.geometry import centered_matrix
 
 
 @st.composite
 def _scenes(draw: st.DrawFn) -> tuple[tuple[int, int], Tensor, list[int]]:
     """Draw a valid region, a warp about its center and a box within."""
     height, width = draw(st.integers(40, 90)), draw(st.integers(40, 90))
-    matrix = _matrix(
+    matrix = centered_matrix(
         (height, width),
         draw(st.floats(-0.5, 0.5)),
         draw(st.floats(-0.25, 0.25)),
@@ -164,7 +145,7 @@ def test_polygon_and_bitmap_show_the_same_shape(
     """mmdet rasterizes before or after; the warped image agrees too."""
     height, width = 80, 112
     size = torch.tensor([height, width])
-    matrix = _matrix((height, width), angle, 0.2, 1.1, shift)
+    matrix = centered_matrix((height, width), angle, 0.2, 1.1, shift)
     star = _star((height, width))
     before = PolygonMasks([[star]], height, width).to_tensor(
         torch.uint8, 'cpu'

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -20,33 +18,14 @@ from mmtst.geometry import (
     warp_boxes,
     warp_images,
 )
-
-
-def _matrix(
-    size: tuple[int, int],
-    angle: float = 0.0,
-    shear: float = 0.0,
-    scale: float = 1.0,
-    shift: tuple[float, float] = (0.0, 0.0),
-) -> Tensor:
-    """Rotate, shear, scale about the center, then shift (in sides)."""
-    turn = np.array(
-        [
-            [math.cos(angle), -math.sin(angle)],
-            [math.sin(angle), math.cos(angle)],
-        ]
-    )
-    linear = scale * turn @ np.array([[1, shear], [0, 1]])
-    side = np.array([size[1], size[0]])
-    moved = side / 2 + side * shift - linear @ (side / 2)
-    return torch.tensor(np.c_[linear, moved])
+from mmtst.testing.geometry import centered_matrix
 
 
 @st.composite
 def _scenes(draw: st.DrawFn) -> tuple[tuple[int, int], Tensor, list[int]]:
     """Draw a valid region, a warp about its center and a box within."""
     height, width = draw(st.integers(48, 96)), draw(st.integers(48, 96))
-    matrix = _matrix(
+    matrix = centered_matrix(
         (height, width),
         draw(st.floats(-0.5, 0.5)),
         draw(st.floats(-0.25, 0.25)),
@@ -110,7 +89,9 @@ def test_padding_neither_moves_nor_enters() -> None:
     sizes = torch.tensor([[13, 24], [20, 17]])
     valid = valid_mask(sizes, 20, 24)[:, None].expand_as(images)
     poisoned = torch.where(valid, images, 1e6)
-    matrix = torch.stack([_matrix((13, 24), 0.4), _matrix((20, 17), -0.3)])
+    matrix = torch.stack(
+        [centered_matrix((13, 24), 0.4), centered_matrix((20, 17), -0.3)]
+    )
     clean = warp_images(images, matrix, sizes, fill=0.5)
     shown = warp_images(poisoned, matrix, sizes, fill=0.5)
     assert torch.equal(shown[valid], clean[valid])
@@ -120,7 +101,7 @@ def test_padding_neither_moves_nor_enters() -> None:
 
 def test_a_padded_image_warps_as_it_does_alone() -> None:
     images = torch.rand(1, 2, 31, 40, generator=_seeded()).double()
-    matrix = _matrix((22, 35), 0.3, 0.1, 0.9, (0.1, -0.1))[None]
+    matrix = centered_matrix((22, 35), 0.3, 0.1, 0.9, (0.1, -0.1))[None]
     sizes = torch.tensor([[22, 35]])
     alone = warp_images(images[..., :22, :35].clone(), matrix, sizes)
     padded = warp_images(images, matrix, sizes)
@@ -142,7 +123,7 @@ def test_there_and_back_gives_a_smooth_image_back() -> None:
     )
     images = (torch.sin(x / 40) + torch.cos(y / 30))[None, None]
     sizes = torch.tensor([[800, 1333]])
-    matrix = _matrix((800, 1333), 0.2, 0.1)[None].float()
+    matrix = centered_matrix((800, 1333), 0.2, 0.1)[None].float()
     once = warp_images(images, matrix, sizes)
     again = warp_images(once, invert(matrix), sizes)
     middle = (..., slice(300, 500), slice(500, 800))
@@ -166,7 +147,7 @@ def test_fill_may_be_per_channel_or_per_image() -> None:
 def test_inputs_are_not_edited_and_replay_is_exact() -> None:
     images = torch.rand(1, 3, 16, 18, generator=_seeded())
     before = images.clone()
-    matrix = _matrix((14, 18), 0.3)[None]
+    matrix = centered_matrix((14, 18), 0.3)[None]
     sizes = torch.tensor([[14, 18]])
     first = warp_images(images, matrix, sizes, 0.4)
     assert torch.equal(images, before)
@@ -178,7 +159,7 @@ def test_half_images_keep_their_dtype_and_float32_grids(
     dtype: torch.dtype,
 ) -> None:
     images = torch.rand(1, 1, 200, 300, generator=_seeded()).to(dtype)
-    matrix = _matrix((200, 300), 0.3)[None]
+    matrix = centered_matrix((200, 300), 0.3)[None]
     sizes = torch.tensor([[200, 300]])
     expected = warp_images(images.float(), matrix, sizes)
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -202,7 +183,7 @@ def test_the_gradient_agrees_with_finite_differences() -> None:
     a pixel center, and none lies within the step of one here.
     """
     images = _smooth(9, 11).requires_grad_()
-    matrix = _matrix((8, 11), 0.21, 0.07, 1.05, (0.031, -0.043))[None]
+    matrix = centered_matrix((8, 11), 0.21, 0.07, 1.05, (0.031, -0.043))[None]
     matrix.requires_grad_()
     sizes = torch.tensor([[8, 11]])
     fill = torch.tensor([0.3, -0.2], dtype=torch.float64, requires_grad=True)
@@ -232,7 +213,7 @@ def test_the_matrix_gradient_is_the_motion_of_a_smooth_image() -> None:
 
 
 def test_source_points_are_the_inverse_of_centers() -> None:
-    matrix = _matrix((6, 9), 0.3, 0.2)[None]
+    matrix = centered_matrix((6, 9), 0.3, 0.2)[None]
     points = source_points(matrix, 6, 9)
     assert points.shape == (1, 6, 9, 2)
     landed = apply_to_points(matrix, points.view(1, -1, 2)).view(6, 9, 2)

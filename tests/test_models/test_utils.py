@@ -172,8 +172,12 @@ def test_several_models_and_shared_parts() -> None:
 
 
 def test_train_itself_is_not_called() -> None:
-    with frozen_statistics(SideEffects(nn.Conv2d(1, 1, 1))):
-        pass
+    model = SideEffects(nn.Conv2d(1, 1, 1))
+    with pytest.raises(AssertionError, match='was called'):
+        model.train()
+    with frozen_statistics(model):
+        assert model.training
+    assert model.training
 
 
 def test_a_graph_from_inside_can_be_used_after() -> None:

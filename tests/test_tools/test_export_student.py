@@ -89,7 +89,8 @@ def test_strict_load_into_the_students_own_model(exported):
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)
     content = torch.load(exported / 'student.pth', weights_only=True)
-    model.load_state_dict(content['state_dict'], strict=True)
+    result = model.load_state_dict(content['state_dict'], strict=True)
+    assert (result.missing_keys, result.unexpected_keys) == ([], [])
 
 
 def test_checkpoint_that_does_not_fit_leaves_nothing(

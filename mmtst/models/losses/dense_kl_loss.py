@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from mmtst.models.losses.levels import Levels, paired_levels
 from mmtst.registry import MODELS
+from mmtst.utils.checks import check_choice, check_number
 from mmtst.utils.errors import ConfigError
 
 _FORMS = ('softmax', 'per_anchor_softmax', 'sigmoid')
@@ -54,20 +55,8 @@ class DenseKLLoss(nn.Module):
         num_classes: int | None = None,
     ) -> None:
         super().__init__()
-        if form not in _FORMS:
-            raise ConfigError(
-                'unknown form of DenseKLLoss',
-                where='distill_losses.*.form',
-                got=form,
-                allowed=', '.join(_FORMS),
-            )
-        if not tau > 0:
-            raise ConfigError(
-                'the temperature must be positive',
-                where='distill_losses.*.tau',
-                got=tau,
-                allowed='a number over 0',
-            )
+        check_choice('distill_losses.*.form', form, _FORMS)
+        check_number('distill_losses.*.tau', tau, above=0)
         if (form == 'per_anchor_softmax') != (num_classes is not None):
             raise ConfigError(
                 'num_classes belongs to form="per_anchor_softmax", and to '

@@ -5,7 +5,8 @@ from mmtst.models.objectives.classification_losses import (
     invert_cross_entropy,
     invert_focal_loss,
 )
-from mmtst.models.objectives.gap import GapObjective, GapResult, task_losses
+from mmtst.models.objectives.gap import GapObjective
+from mmtst.models.objectives.gap_result import GapResult
 from mmtst.models.objectives.interception import LossInterceptor
 from mmtst.models.objectives.inversion import (
     INVERSIONS,
@@ -16,6 +17,7 @@ from mmtst.models.objectives.inversion import (
     register_inversion,
     resolve_losses,
 )
+from mmtst.models.objectives.task_losses import task_losses
 
 __all__ = [
     'INVERSIONS',

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from mmtst.utils.checks import check_choice
 from mmtst.utils.errors import ConfigError
 
 Kind = Literal['cls', 'box']
@@ -121,13 +122,7 @@ def register_inversion(
     Raises:
         ConfigError: If ``kind`` is neither ``cls`` nor ``box``.
     """
-    if kind not in ('cls', 'box'):
-        raise ConfigError(
-            'An inverted loss needs a kind',
-            where='register_inversion(kind=...)',
-            got=kind,
-            allowed="'cls' or 'box'",
-        )
+    check_choice('register_inversion.kind', kind, ('cls', 'box'))
 
     def register(function: PositivesFunction) -> PositivesFunction:
         for loss_class in loss_classes:

@@ -8,19 +8,21 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from mmdet.models.losses import FocalLoss, L1Loss
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from mmtst.models.objectives.gap import (
-    PARTS,
-    GapObjective,
-    GapResult,
-    task_losses,
-)
+from mmtst.models.objectives.gap import GapObjective
+from mmtst.models.objectives.gap_result import PARTS, GapResult
 from mmtst.models.objectives.inversion import resolve_losses
+from mmtst.models.objectives.task_losses import task_losses
 from mmtst.models.utils import frozen_parameters, frozen_statistics
 from mmtst.registry import MODELS
+from mmtst.testing.toys import (
+    ToyFunctional,
+    logits_of,
+    toy,
+    toy_inputs,
+)
 from mmtst.utils.errors import ConfigError
 
 Build = Callable[..., nn.Module]
@@ -32,55 +34,6 @@ BOXES = [
     [[20.0, 10.0, 90.0, 75.0]],
 ]
 CLASSES = [[0, 2], [1]]
-
-
-class Toy(nn.Module):
-    """Classifies each pixel row of the input as one of two classes."""
-
-    def __init__(self, logits: Tensor, labels: Tensor) -> None:
-        super().__init__()
-        self.head = nn.ModuleDict(
-            {'loss_cls': FocalLoss(), 'loss_bbox': L1Loss()}
-        )
-        self.logits, self.labels = logits, labels
-
-    def forward(
-        self, inputs: Tensor, data_samples: Any, mode: str
-    ) -> dict[str, Any]:
-        assert mode == 'loss'
-        logits = self.logits + inputs.mean()
-        boxes = inputs.mean().expand(len(logits), 4)
-        return dict(
-            loss_cls=[self.head['loss_cls'](logits, self.labels)],
-            loss_bbox=self.head['loss_bbox'](boxes, torch.ones_like(boxes)),
-            acc=torch.tensor(55.0),
-        )
-
-
-class ToyFunctional(Toy):
-    """Has a loss beside, which no module computes."""
-
-    def forward(
-        self, inputs: Tensor, data_samples: Any, mode: str
-    ) -> dict[str, Any]:
-        losses = super().forward(inputs, data_samples, mode)
-        return losses | dict(loss_aux=inputs.square().mean())
-
-
-def logits_of(flags: list[int], high: float = 4.0) -> Tensor:
-    """Return logits that are right (class 0) where a flag is set."""
-    rows = [[high, -4.0] if flag else [-4.0, high] for flag in flags]
-    return torch.tensor(rows, dtype=torch.float64)
-
-
-def toy(flags: list[int], high: float = 4.0) -> Toy:
-    return Toy(
-        logits_of(flags, high), torch.zeros(len(flags), dtype=torch.long)
-    )
-
-
-def toy_inputs() -> Tensor:
-    return torch.full((1, 1, 2, 2), 0.1, dtype=torch.float64).requires_grad_()
 
 
 def run(
@@ -104,17 +57,17 @@ def run(
 @pytest.mark.parametrize(
     ('options', 'where'),
     [
-        (dict(alpha=-1), 'objective.alpha'),
-        (dict(alpha=float('nan')), 'objective.alpha'),
-        (dict(beta='1'), 'objective.beta'),
-        (dict(beta=True), 'objective.beta'),
-        (dict(weights=dict(T_mask=1)), 'objective.weights'),
-        (dict(weights=dict(T_cls=-1)), 'objective.weights.T_cls'),
-        (dict(box_scale=0), 'objective.box_scale'),
-        (dict(box_scale=float('inf')), 'objective.box_scale'),
-        (dict(mode='paper'), 'objective.mode'),
-        (dict(on_escape='ignore'), 'objective.on_escape'),
-        (dict(right_score=1.5), 'objective.right_score'),
+        (dict(alpha=-1), 'model.objective.alpha'),
+        (dict(alpha=float('nan')), 'model.objective.alpha'),
+        (dict(beta='1'), 'model.objective.beta'),
+        (dict(beta=True), 'model.objective.beta'),
+        (dict(weights=dict(T_mask=1)), 'model.objective.weights'),
+        (dict(weights=dict(T_cls=-1)), 'model.objective.weights.T_cls'),
+        (dict(box_scale=0), 'model.objective.box_scale'),
+        (dict(box_scale=float('inf')), 'model.objective.box_scale'),
+        (dict(mode='paper'), 'model.objective.mode'),
+        (dict(on_escape='ignore'), 'model.objective.on_escape'),
+        (dict(right_score=1.5), 'model.objective.right_score'),
     ],
 )
 def test_wrong_options_say_where(options: dict[str, Any], where: str) -> None:
@@ -130,82 +83,6 @@ def test_it_builds_from_a_config() -> None:
     assert isinstance(objective, GapObjective)
     assert objective.weights == dict(T_cls=1, T_box=1, S_cls=1, S_box=0.1)
     assert not list(objective.parameters())
-
-
-# The loss dict -------------------------------------------------------------
-
-
-def test_task_losses_read_the_dict_as_mmengine_does() -> None:
-    one = torch.ones(2, 2)
-    losses = task_losses(
-        dict(
-            loss_a=one,
-            loss_list=[one, 2 * one],
-            acc=5 * one,
-            note='no loss here, but in the note',
-            aux=dict(loss_b=3 * one, iou=one, deep=[dict(loss_c=one)]),
-            loss_none=[],
-        )
-    )
-    assert {k: v.item() for k, v in losses.items()} == {
-        'loss_a': 1.0,
-        'loss_list': 3.0,
-        'aux.loss_b': 3.0,
-    }
-
-
-def test_a_loss_that_is_no_tensor_is_refused() -> None:
-    with pytest.raises(TypeError, match="'loss_a' is a str"):
-        task_losses(dict(loss_a='1'))
-
-
-# Right and wrong -----------------------------------------------------------
-
-
-def test_rates_by_hand() -> None:
-    """Teacher right on 3 of 4, student on 1; 2 of 4 lie in the gap."""
-    result = GapObjective()(
-        toy([1, 1, 0, 1]), toy([1, 0, 0, 0]), toy_inputs(), []
-    )
-    assert result.positives == 4
-    assert result.teacher_right == pytest.approx(0.75)
-    assert result.student_wrong == pytest.approx(0.75)
-    assert result.gap_rate == pytest.approx(0.5)
-
-
-def test_the_highest_class_is_only_right_from_a_score_on() -> None:
-    low = math.log(0.4 / 0.6) - 0.1  # a score of 0.4 after the input's 0.1
-    for threshold, right in ((0.3, 1.0), (0.5, 0.0)):
-        result = GapObjective(right_score=threshold)(
-            toy([1, 1], high=low), toy([1, 1]), toy_inputs(), []
-        )
-        assert result.teacher_right == right
-
-
-def test_positives_that_differ_give_no_gap_rate() -> None:
-    teacher, student = toy([1, 1, 1]), toy([0, 1, 1])
-    teacher.labels = torch.tensor([0, 2, 0])
-    student.labels = torch.tensor([0, 0, 2])
-    result = GapObjective()(teacher, student, toy_inputs(), [])
-    assert result.gap_rate is None
-    assert result.teacher_right == 1.0
-    assert result.student_wrong == 0.5
-
-
-def test_no_positives_give_no_rates_and_a_graph() -> None:
-    teacher, student = toy([1]), toy([1])
-    student.labels = teacher.labels = torch.tensor([2])
-    inputs = toy_inputs()
-    result = GapObjective(weights=dict(T_cls=0, T_box=0, S_box=0))(
-        teacher, student, inputs, []
-    )
-    assert result.positives == 0
-    assert result.teacher_right is None
-    assert result.student_wrong is None
-    assert result.gap_rate is None
-    assert result.total.item() == pytest.approx(0.0, abs=1e-12)
-    (slope,) = torch.autograd.grad(result.total, inputs)
-    assert not slope.any()
 
 
 # The sum -------------------------------------------------------------------
@@ -239,31 +116,6 @@ def test_the_objective_by_its_formula() -> None:
         for name, value in expected.items()
     )
     assert result.total.item() == pytest.approx(total)
-
-
-def test_each_part_has_its_own_gradient() -> None:
-    inputs = toy_inputs()
-    teacher, student = toy([1, 0]), toy([0, 1])
-    norms = GapObjective(weights=dict(S_box=3.0))(
-        teacher, student, inputs, []
-    ).part_gradients([inputs])
-    assert tuple(norms) == PARTS
-    for name in ('T_cls', 'T_box', 'S_cls', 'S_box'):
-        weights = dict.fromkeys(('T_cls', 'T_box', 'S_cls', 'S_box'), 0.0)
-        weights[name] = 3.0 if name == 'S_box' else 1.0
-        alone = GapObjective(weights=weights)(teacher, student, inputs, [])
-        (slope,) = torch.autograd.grad(alone.total, inputs)
-        assert norms[name] == pytest.approx(slope.norm().item())
-        assert norms[name] > 0
-    assert norms['S_other'] == 0.0
-
-
-def test_part_gradients_keep_the_graph() -> None:
-    inputs = toy_inputs()
-    result = GapObjective()(toy([1]), toy([1]), inputs, [])
-    assert result.part_gradients([inputs]) == result.part_gradients([inputs])
-    result.total.backward()
-    assert inputs.grad is not None
 
 
 def test_it_also_measures_without_gradients() -> None:

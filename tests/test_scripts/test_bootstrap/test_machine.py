@@ -31,7 +31,7 @@ def test_python_without_venv(monkeypatch):
 
 
 def test_this_python_is_fit():
-    machine.check_python()
+    assert machine.check_python() is None
 
 
 @pytest.mark.parametrize(('free', 'enough'), [(9.4, False), (9.6, True)])
@@ -95,7 +95,7 @@ def test_compiler_of_this_machine(monkeypatch):
     if shutil.which('c++') is None:
         pytest.skip('no compiler here; a cached mmcv needs none')
     monkeypatch.delenv('CXX', raising=False)
-    machine.check_compiler()
+    assert machine.check_compiler() is None
 
 
 @pytest.mark.parametrize(
