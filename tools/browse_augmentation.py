@@ -26,7 +26,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import set_random_seed
 from torch import Tensor
 
-from mmtst.augmentation import AugmentationEncoder, ImageSpace
+from mmtst.augmentation import AugmentationEncoder
 from mmtst.augmentation.appliers import apply_to_samples
 from mmtst.augmentation.base import OPERATORS, Policy
 from mmtst.augmentation.controls import read_policy
@@ -137,7 +137,7 @@ def views(
     """Yield the pictures before and after, one image at a time."""
     encoder, preprocessor = build_encoder(cfg)
     policy = choose_policy(encoder, args)
-    space = ImageSpace.from_preprocessor(preprocessor)
+    space = encoder.image_space
     # The pipeline's own randomness is global.
     set_random_seed(args.seed)
     generator = torch.Generator().manual_seed(args.seed)

@@ -126,3 +126,24 @@ def frozen_parameters(*modules: nn.Module) -> Iterator[None]:
     finally:
         for parameter, requires_grad in flags.values():
             parameter.requires_grad_(requires_grad)
+
+
+@contextmanager
+def preserved_attributes(*models: nn.Module) -> Iterator[None]:
+    """Give every module back the attributes that it had.
+
+    For data preprocessors whose batch augmentations keep a state, such as the
+    size that mmdet's ``BatchSyncRandomResize`` has drawn. Attributes are
+    bound again, not copied: what is changed in place stays changed.
+
+    Args:
+        models: Modules, with all their children.
+    """
+    modules = [module for model in models for module in model.modules()]
+    saved = [dict(vars(module)) for module in modules]
+    try:
+        yield
+    finally:
+        for module, attributes in zip(modules, saved, strict=True):
+            vars(module).clear()
+            vars(module).update(attributes)

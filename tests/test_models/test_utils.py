@@ -6,13 +6,18 @@ import mmcv.ops
 import pytest
 import torch
 from mmcv.cnn.bricks.drop import DropPath
+from mmdet.models import DetDataPreprocessor
 from mmdet.models.layers import DropBlock
+from mmdet.structures import DetDataSample
+from mmengine.logging import MessageHub
+from mmengine.structures import InstanceData
 from torch import nn
 
 from mmtst.models.utils import (
     drops_at_random,
     frozen_parameters,
     frozen_statistics,
+    preserved_attributes,
     updates_statistics,
 )
 
@@ -206,3 +211,37 @@ def test_parameters_are_frozen_and_restored() -> None:
     assert images.grad is not None
     assert all(p.grad is None for p in model.parameters())
     assert [p.requires_grad for p in model.parameters()] == flags
+
+
+def test_the_size_a_preprocessor_has_drawn_is_given_back() -> None:
+    preprocessor = DetDataPreprocessor(
+        batch_augments=[
+            dict(
+                type='BatchSyncRandomResize',
+                random_size_range=(64, 256),
+                interval=1,
+            )
+        ]
+    )
+    hub = MessageHub.get_instance('preserved_attributes')
+    resize = preprocessor.batch_augments[0]
+    data = dict(
+        inputs=[torch.zeros(3, 96, 96, dtype=torch.uint8)],
+        data_samples=[
+            DetDataSample(
+                metainfo=dict(img_shape=(96, 96)),
+                gt_instances=InstanceData(bboxes=torch.zeros(0, 4)),
+            )
+        ],
+    )
+    hub.update_info('iter', 0)
+    with patch.object(MessageHub, 'get_current_instance', return_value=hub):
+        preprocessor(data, True)
+        before = resize._input_size
+        sizes = set()
+        with preserved_attributes(preprocessor):
+            for _ in range(8):
+                preprocessor(data, True)
+                sizes.add(resize._input_size)
+    assert len(sizes) > 1
+    assert resize._input_size == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -152,3 +153,22 @@ def test_broken_config_is_named(load_tool, tmp_path):
     with pytest.raises(ValueError, match='cannot be read') as error:
         prepare(load_tool, path)
     assert 'broken.py' in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_broken_image_is_named(tool, plain_config, shapes, tmp_path):
+    data = tmp_path / 'data'
+    shutil.copytree(shapes, data)
+    broken = sorted((data / 'train').iterdir())[0]
+    broken.write_bytes(broken.read_bytes()[:100])
+    code, text = tool(
+        'train',
+        plain_config,
+        '--data-root',
+        data,
+        '--work-dir',
+        tmp_path / 'run',
+        cwd=tmp_path,
+    )
+    assert code == 1
+    assert f'failed to load image: {broken}' in text

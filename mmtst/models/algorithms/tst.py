@@ -31,7 +31,11 @@ from mmtst.augmentation.object_guard import (
 )
 from mmtst.models.build import build_model, load_model
 from mmtst.models.objectives import GapObjective, GapResult
-from mmtst.models.utils import frozen_parameters, frozen_statistics
+from mmtst.models.utils import (
+    frozen_parameters,
+    frozen_statistics,
+    preserved_attributes,
+)
 from mmtst.registry import MODELS
 from mmtst.utils.compat import disable_inplace
 from mmtst.utils.errors import ConfigError
@@ -315,7 +319,11 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
     def search_mode(self) -> Iterator[None]:
         """Hold all but the policy still, and restore everything after."""
         models = (self.student, self.teacher)
-        with frozen_statistics(*models), frozen_parameters(*models):
+        with (
+            frozen_statistics(*models),
+            frozen_parameters(*models),
+            preserved_attributes(self.data_preprocessor),
+        ):
             yield
 
     def prepare_search_batch(
