@@ -119,8 +119,6 @@ def step_tasks(
             cfg.model.teacher.checkpoint = None
         torch.manual_seed(0)
         models[name] = MODELS.build(cfg.model).to(device).train()
-        if name == 'kd':
-            models[name].train()
     inputs, samples = detection_batch(batch, (side, side))
     inputs, samples = inputs.to(device), [s.to(device) for s in samples]
 
