@@ -67,18 +67,24 @@ def seed_all(seed: int) -> None:
 
 
 @contextmanager
-def preserved_rng() -> Iterator[None]:
+def preserved_rng(cuda: bool = True) -> Iterator[None]:
     """Restore the global random states of Python, NumPy and torch on exit.
 
     Whatever runs inside may draw and seed freely; the code after the block
     sees the very numbers that it would have seen without the block, after an
-    exception too. CUDA devices are covered.
+    exception too.
+
+    Args:
+        cuda: Whether CUDA devices are covered; not to be in the worker of a
+            loader.
     """
     python_state = random.getstate()
     numpy_state = np.random.get_state()
     torch_state = torch.get_rng_state()
     cuda_states = (
-        torch.cuda.get_rng_state_all() if torch.cuda.is_available() else None
+        torch.cuda.get_rng_state_all()
+        if cuda and torch.cuda.is_available()
+        else None
     )
     try:
         yield

@@ -7,20 +7,17 @@ random stream that the training draws from.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
-import numpy as np
-import torch
 from mmengine.dataset import InfiniteSampler
 from mmengine.dist import get_rank, get_world_size
 from mmengine.registry import DATA_SAMPLERS
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from mmtst.engine.randomness import derive_seed
+from mmtst.engine.seeded_samples import SeededBatches, with_batches
 from mmtst.utils.errors import ConfigError
 
 
@@ -124,26 +121,14 @@ def build_search_loader(
             batch_sampler_cfg,
             default_args={'sampler': sampler, 'batch_size': batch_size},
         )
-    generator = torch.Generator()
-    generator.manual_seed(derive_seed(seed, 'workers', get_rank()))
+    seeded = SeededBatches(
+        FirstBatches(batches, num_batches),
+        derive_seed(seed, 'sample', get_rank()),
+    )
     options: dict[str, Any] = {}
     if train_loader.num_workers > 0:
-        options.update(
-            prefetch_factor=train_loader.prefetch_factor,
-            multiprocessing_context=train_loader.multiprocessing_context,
-            timeout=train_loader.timeout,
-        )
-    return DataLoader(
-        train_loader.dataset,
-        batch_sampler=FirstBatches(batches, num_batches),
-        num_workers=train_loader.num_workers,
-        collate_fn=train_loader.collate_fn,
-        pin_memory=train_loader.pin_memory,
-        worker_init_fn=partial(_init_worker, train_loader.worker_init_fn),
-        generator=generator,
-        persistent_workers=False,
-        **options,
-    )
+        options['persistent_workers'] = False
+    return with_batches(train_loader, seeded, **options)
 
 
 @contextmanager
@@ -163,19 +148,3 @@ def opened(loader: DataLoader[Any]) -> Iterator[Iterator[Any]]:
         stop = getattr(batches, '_shutdown_workers', None)
         if stop is not None:
             stop()
-
-
-def _init_worker(
-    original: Callable[[int], None] | None, worker_id: int
-) -> None:
-    """Initialize a worker as the training does, but seed it by the search.
-
-    mmengine's own function seeds by the run's seed alone: each search would
-    meet the very augmentations that the first epoch met.
-    """
-    seed = torch.initial_seed() % 2**32
-    if original is not None:
-        original(worker_id)
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)

@@ -89,7 +89,6 @@ class PolicySearch:
         self._begin(start)
         with _temperature(self.model.augmentation, options.temperature):
             for step in range(options.iterations):
-                seed_all(self._seed('fetch', step))
                 batch = next(batches)
                 outcome = self._measure(batch, step).reduced()
                 if step % options.log_interval == 0:

@@ -1,5 +1,7 @@
 """Act at given points of mmengine's training loops."""
 
+from mmtst.engine.hooks.exact_resume_hook import ExactResumeHook
 from mmtst.engine.hooks.policy_search_hook import PolicySearchHook
+from mmtst.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
 
-__all__ = ['PolicySearchHook']
+__all__ = ['ExactResumeHook', 'PolicySearchHook', 'SafeCheckpointHook']

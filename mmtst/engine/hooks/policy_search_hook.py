@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import torch
 from mmengine.dist import (
-    get_rank,
     get_world_size,
     is_main_process,
 )
@@ -21,7 +20,7 @@ from mmengine.runner import IterBasedTrainLoop
 
 from mmtst.engine.budget import mean_rate
 from mmtst.engine.policy_log import PolicyLog, prepare_policy_log
-from mmtst.engine.randomness import derive_seed, preserved_rng, seed_all
+from mmtst.engine.randomness import derive_seed, preserved_rng
 from mmtst.engine.run_context import (
     common_seed,
     excuse_timers,
@@ -304,12 +303,8 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
         if self.report_batches == 0:
             return []
         loader = self._loader(runner, self.report_batches, seed)
-        taken = []
         with opened(loader) as batches:
-            for index in range(self.report_batches):
-                seed_all(derive_seed(seed, 'fetch', index, get_rank()))
-                taken.append(next(batches))
-        return taken
+            return list(batches)
 
     def _check_budget(self, model: SearchModel) -> None:
         """Check that the clamp on the parameters leaves the budget room."""

@@ -1,0 +1,201 @@
+"""Make every sample's randomness a function of its position.
+
+The main process gives each index a seed, derived from where it stands in the
+stream; whichever process loads the sample draws from that seed alone. So it
+makes no difference how many workers there are, what they have loaded before,
+or whether the training was resumed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mmtst.engine.randomness import derive_seed, preserved_rng
+from mmtst.utils.errors import ConfigError
+
+
+class SeededSample(NamedTuple):
+    """Name a sample and the seed that its pipeline draws from."""
+
+    number: int
+    seed: int
+
+
+class SeededDataset(Dataset[Any]):
+    """Load samples from the seeds that come with their indices.
+
+    Everything else, attributes included, is the data set's own. Samples
+    asked for by a plain index are loaded as ever.
+
+    Args:
+        dataset: Map-style.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, key: SeededSample | int) -> Any:
+        """Load a sample; global random states are as before afterwards."""
+        if not isinstance(key, SeededSample):
+            return self.dataset[key]
+        # Pipelines run on the CPU, and CUDA cannot be touched in a worker.
+        with preserved_rng(cuda=False):
+            random.seed(key.seed)
+            np.random.seed(key.seed)
+            torch.default_generator.manual_seed(key.seed)
+            return self.dataset[key.number]
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.dataset)
+
+    def __getattr__(self, name: str) -> Any:
+        """Hand out the data set's attributes."""
+        # Asked for while it is unpickled in a worker, before it has any.
+        if name == 'dataset' or name.startswith('__'):
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+
+class SeededBatches:
+    """Yield a batch sampler's batches with a seed for each sample.
+
+    Attributes:
+        epoch: Of the batches that the next pass yields; part of their seeds.
+
+    Args:
+        batch_sampler: Yields lists of indices.
+        seed: Of this stream on this rank.
+        endless: Whether passes follow one another without an end, as
+            iteration-based loops want it.
+        start: How many batches to leave out at the start, without loading.
+    """
+
+    def __init__(
+        self,
+        batch_sampler: Any,
+        seed: int,
+        *,
+        endless: bool = False,
+        start: int = 0,
+    ) -> None:
+        self.batch_sampler = batch_sampler
+        self.seed = seed
+        self.endless = endless
+        self.start = start
+        self.epoch = 0
+
+    @property
+    def sampler(self) -> Any:
+        """Return the sampler, whose epoch mmengine sets."""
+        return self.batch_sampler.sampler
+
+    @property
+    def batch_size(self) -> int | None:
+        """Return the images of a full batch, if the batch sampler tells."""
+        return getattr(self.batch_sampler, 'batch_size', None)
+
+    def __iter__(self) -> Iterator[list[SeededSample]]:
+        """Yield batches of samples with seeds."""
+        batches = self._passes() if self.endless else self.batch_sampler
+        epoch = self.epoch
+        for number, indices in enumerate(batches):
+            if number < self.start:
+                continue
+            yield [
+                SeededSample(
+                    int(index), derive_seed(self.seed, epoch, number, place)
+                )
+                for place, index in enumerate(indices)
+            ]
+
+    def __len__(self) -> int:
+        """Return the number of batches of one pass."""
+        return len(self.batch_sampler)
+
+    def _passes(self) -> Iterator[list[int]]:
+        for number in itertools.count():
+            if hasattr(self.sampler, 'set_epoch'):
+                self.sampler.set_epoch(number)
+            batches = iter(self.batch_sampler)
+            first = next(batches, None)
+            if first is None:
+                raise ConfigError(
+                    'the training data have not enough images for one batch',
+                    where='train_dataloader.batch_size',
+                    got=self.batch_size,
+                    fix='lower batch_size, or check the annotation file',
+                )
+            yield first
+            yield from batches
+
+
+class SkippingIterator:
+    """Stand in for the iterator of mmengine's iteration-based loop.
+
+    Resumed, that loop fetches as many batches as it has trained on and throws
+    them away. Here these fetches cost nothing; the loader has left the
+    batches out already.
+
+    Args:
+        loader: Whose first batch is the first to train on.
+        skipped: How many fetches to answer with nothing.
+    """
+
+    def __init__(self, loader: DataLoader[Any], skipped: int) -> None:
+        self._loader = loader
+        self._skipped = skipped
+        self._batches: Iterator[Any] | None = None
+
+    def __iter__(self) -> SkippingIterator:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> Any:
+        """Return the next batch, ``None`` for one that is skipped."""
+        if self._skipped > 0:
+            self._skipped -= 1
+            return None
+        if self._batches is None:
+            self._batches = iter(self._loader)
+        return next(self._batches)
+
+
+def with_batches(
+    loader: DataLoader[Any], batches: Any, **options: Any
+) -> DataLoader[Any]:
+    """Build a loader like another, over seeded samples of its data set.
+
+    Args:
+        loader: Whose data set, workers, collation and memory options to
+            take.
+        batches: Yields lists of :class:`SeededSample`.
+        options: Of ``DataLoader``, in place of the loader's own.
+    """
+    dataset = loader.dataset
+    if not isinstance(dataset, SeededDataset):
+        dataset = SeededDataset(dataset)
+    if loader.num_workers > 0:
+        options = {
+            'persistent_workers': loader.persistent_workers,
+            'prefetch_factor': loader.prefetch_factor,
+            'multiprocessing_context': loader.multiprocessing_context,
+            'timeout': loader.timeout,
+            **options,
+        }
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        worker_init_fn=loader.worker_init_fn,
+        **options,
+    )
