@@ -63,7 +63,7 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
             batch_size=cfg.train_dataloader.batch_size,
         ),
         seed=cfg.get('randomness', {}).get('seed'),
-        images=str(cfg.get('scale', 'as they are')),
+        images=_image_size(cfg),
         **{key: last[f'coco/{key}'] for key in METRICS},
         curve=[[e['step'], e['coco/bbox_mAP']] for e in evaluations],
         seconds_per_step=round(
@@ -75,6 +75,13 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
         torch=torch.__version__,
         mmtst=__version__,
     )
+
+
+def _image_size(cfg: Config) -> str:
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if step.type == 'Resize' and 'scale' in step:
+            return 'x'.join(map(str, step.scale))
+    return 'as they are'
 
 
 def table(runs: list[dict[str, Any]]) -> str:

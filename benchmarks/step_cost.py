@@ -118,7 +118,9 @@ def step_tasks(
         else:
             cfg.model.teacher.checkpoint = None
         torch.manual_seed(0)
-        models[name] = MODELS.build(cfg.model).to(device).train()
+        models[name] = MODELS.build(cfg.model).to(device)
+        # mmrazor's own returns nothing.
+        models[name].train()
     inputs, samples = detection_batch(batch, (side, side))
     inputs, samples = inputs.to(device), [s.to(device) for s in samples]
 

@@ -16,6 +16,7 @@ from mmtst.augmentation.base import (
     OPERATORS,
     Policy,
 )
+from mmtst.augmentation.gates import GateForm
 from mmtst.utils.errors import ConfigError
 
 CONTROLS = ('searched', 'off', 'same_mean', 'permuted', 'randaugment')
@@ -37,8 +38,29 @@ def check_control(control: str) -> None:
     )
 
 
+def check_control_gate(control: str, form: GateForm) -> None:
+    """Raise unless a control means the same under a form of the gates.
+
+    Raises:
+        ConfigError: ``randaugment`` under a form in which no gate is always
+            open.
+    """
+    if control == 'randaugment' and form != 'logit':
+        raise ConfigError(
+            'randaugment applies every chosen operator, which gates of this '
+            'form never do',
+            where='model.augmentation.gate',
+            got=form,
+            allowed='logit',
+            fix="set gate='logit' beside the preset, or take another policy",
+        )
+
+
 def control_policy(
-    control: str, searched: Policy, generator: torch.Generator
+    control: str,
+    searched: Policy,
+    generator: torch.Generator,
+    replayed: Policy | None = None,
 ) -> Policy:
     """Return the policy that a control applies.
 
@@ -47,10 +69,15 @@ def control_policy(
             all magnitudes at their means), ``'permuted'`` (parameters
             exchanged among operators of one kind, always alike), or
             ``'randaugment'`` (every chosen operator applied, one uniform
-            magnitude for each operator and batch).
+            magnitude for each operator and batch), or ``'replay:FILE'``.
         searched: The policy of the encoder.
         generator: CPU generator of ``'randaugment'``.
+        replayed: The policy of ``'replay:FILE'``, returned as it is.
     """
+    if replayed is not None:
+        return Policy(
+            replayed.th_p.to(searched.th_p), replayed.th_m.to(searched.th_m)
+        )
     if control == 'same_mean':
         p = searched.probabilities.mean().expand_as(searched.th_p)
         m = searched.magnitudes.mean().expand_as(searched.th_m)

@@ -44,13 +44,32 @@ def relaxed_bernoulli(
     """
     check_number('model.augmentation.temperature', temperature, above=0)
     check_choice('model.augmentation.gate', form, GATE_FORMS)
+    return torch.sigmoid((_location(parameter, form) + noise) / temperature)
+
+
+def application_rate(parameter: Tensor, form: GateForm = 'logit') -> Tensor:
+    """Return how often a gate is more open than shut.
+
+    Args:
+        parameter: Any shape, unbounded; p is its sigmoid.
+        form: See ``GateForm``.
+
+    Returns:
+        p, p / (1 + p) or sigmoid(p), in (0, 1), differentiable.
+
+    Raises:
+        ConfigError: Unknown form.
+    """
+    check_choice('model.augmentation.gate', form, GATE_FORMS)
+    return torch.sigmoid(_location(parameter, form))
+
+
+def _location(parameter: Tensor, form: GateForm) -> Tensor:
     if form == 'logit':
-        location = parameter
-    elif form == 'log':
-        location = F.logsigmoid(parameter)
-    else:
-        location = torch.sigmoid(parameter)
-    return torch.sigmoid((location + noise) / temperature)
+        return parameter
+    if form == 'log':
+        return F.logsigmoid(parameter)
+    return torch.sigmoid(parameter)
 
 
 def logistic_noise(

@@ -6,15 +6,16 @@ emptied image scores the minimum of both terms of the objective.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from mmtst.augmentation.base import AugmentDraw, AugmentRecord, Policy
 from mmtst.geometry import identity_matrix, keep_boxes, warp_boxes
+from mmtst.utils.checks import Bounds, check_choice, check_number
 
 _HALVINGS = 6
 
@@ -61,6 +62,24 @@ class GuardStats:
     box_scale: float
     redraws: float
     shrunk: float
+
+
+_GUARD_BOUNDS = {
+    'min_kept': Bounds(least=0, most=1),
+    'min_visible': Bounds(least=0, most=1),
+    'redraws': Bounds(least=0, whole=True),
+}
+
+
+def check_guard(options: Mapping[str, Any]) -> None:
+    """Check options of :func:`draw_keeping_objects` as a config gives them.
+
+    Raises:
+        ConfigError: An unknown option, or one out of range.
+    """
+    for name, value in options.items():
+        check_choice('model.guard', name, _GUARD_BOUNDS)
+        check_number(f'model.guard.{name}', value, **_GUARD_BOUNDS[name])
 
 
 @torch.no_grad()

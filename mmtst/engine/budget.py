@@ -1,4 +1,8 @@
-"""Hold the mean rate of application, so that a search decides on which."""
+"""Hold the mean rate of application, so that a search decides on which.
+
+An operator's rate is how often its gate opens, which the gate's form decides:
+``sigmoid(th_p)`` under the default, less or more under the papers' forms.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,42 @@ import torch
 from torch import Tensor
 
 from mmtst.augmentation.base import Policy
+from mmtst.augmentation.gates import GateForm, application_rate
 
 
-def mean_rate(policy: Policy) -> float:
-    """Return the mean of ``sigmoid(th_p)`` over the 14 operators."""
-    return float(policy.probabilities.detach().double().mean())
+def mean_rate(policy: Policy, form: GateForm = 'logit') -> float:
+    """Return the mean rate of application over the 14 operators."""
+    theta = policy.th_p.detach().double()
+    return float(application_rate(theta, form).mean())
 
 
-def with_mean_rate(policy: Policy, rate: float, limit: float) -> Policy:
+def reachable_rates(
+    limit: float, form: GateForm = 'logit'
+) -> tuple[float, float]:
+    """Return the least and the largest mean rate within a clamp.
+
+    Args:
+        limit: The bound on every parameter.
+        form: Of the gates.
+    """
+    ends = torch.tensor([-limit, limit], dtype=torch.float64)
+    low, high = application_rate(ends, form).tolist()
+    return low, high
+
+
+def with_mean_rate(
+    policy: Policy, rate: float, limit: float, form: GateForm = 'logit'
+) -> Policy:
     """Shift all probability parameters alike until their mean rate is right.
 
-    Finds c with ``mean(sigmoid(clamp(th_p + c, -limit, limit))) = rate`` by
+    Finds c with ``mean(rate(clamp(th_p + c, -limit, limit))) = rate`` by
     bisection; the left side grows with c.
 
     Args:
         policy: ``th_p`` (14,), ``th_m`` (11,).
-        rate: The mean rate wanted, between ``sigmoid(-limit)`` and
-            ``sigmoid(limit)``.
+        rate: The mean rate wanted, between the ``reachable_rates``.
         limit: The bound on every parameter.
+        form: Of the gates.
 
     Returns:
         A policy with the same ``th_m``, its mean rate within 1e-6 of
@@ -34,8 +56,8 @@ def with_mean_rate(policy: Policy, rate: float, limit: float) -> Policy:
     high = limit - float(theta.min())
     for _ in range(60):
         middle = (low + high) / 2
-        shifted = torch.sigmoid((theta + middle).clamp(-limit, limit))
-        if float(shifted.mean()) < rate:
+        shifted = (theta + middle).clamp(-limit, limit)
+        if float(application_rate(shifted, form).mean()) < rate:
             low = middle
         else:
             high = middle
@@ -43,18 +65,23 @@ def with_mean_rate(policy: Policy, rate: float, limit: float) -> Policy:
     return Policy(shifted.to(policy.th_p), policy.th_m.detach().clone())
 
 
-def tangent_gradient(gradient: Tensor, policy: Policy) -> Tensor:
+def tangent_gradient(
+    gradient: Tensor, policy: Policy, form: GateForm = 'logit'
+) -> Tensor:
     """Take out of a gradient what would change the mean rate.
 
     Args:
         gradient: (25,), ``th_p`` first.
         policy: Where the gradient was taken.
+        form: Of the gates.
 
     Returns:
-        (25,), with ``sum(p (1 - p) * result[:14]) = 0``.
+        (25,), orthogonal to the slope of the mean rate in ``th_p``.
     """
-    rates = policy.probabilities.detach().to(gradient)
-    normal = rates * (1 - rates)
-    th_p, th_m = gradient[: len(rates)], gradient[len(rates) :]
+    theta = policy.th_p.detach().to(gradient).requires_grad_()
+    with torch.enable_grad():
+        total = application_rate(theta, form).sum()
+    (normal,) = torch.autograd.grad(total, theta)
+    th_p, th_m = gradient[: len(theta)], gradient[len(theta) :]
     along = (th_p @ normal) / (normal @ normal)
     return torch.cat([th_p - along * normal, th_m])

@@ -29,6 +29,7 @@ from mmtst.engine.search_types import (
     SearchSummary,
 )
 from mmtst.models.objectives.gap_result import GapResult
+from mmtst.utils.errors import ConfigError
 
 
 class PolicySearch:
@@ -120,14 +121,38 @@ class PolicySearch:
             gradients=gradients,
             lr=self._lr,
             seconds=time.time() - began,
+            form=self.form,
         )
+
+    def probe(self, batch: dict[str, Any]) -> None:
+        """Take one step to see that it can be taken, and take it back.
+
+        Args:
+            batch: One batch.
+
+        Raises:
+            ConfigError: A loss of the student cannot be inverted, or
+                something cannot be differentiated.
+            RuntimeError: The objective does not depend on the policy.
+        """
+        start = self.model.augmentation.policy.detach()
+        self._begin(start)
+        self._parts_logged = True
+        try:
+            self._measure(batch, 0)
+        finally:
+            self.model.augmentation.write_policy(start)
 
     def _begin(self, start: Policy) -> None:
         """Set leaves, optimizer and budget up, and the policy to fall to."""
         budget = self.options.budget
-        self.budget = mean_rate(start) if budget == 'hold' else budget
+        self.form = self.model.augmentation.gate
+        self.budget = (
+            mean_rate(start, self.form) if budget == 'hold' else budget
+        )
         self.policy = start.leaf()
         self.last_good = start
+        self._parts_logged = False
         self.epoch_objectives: list[float] = []
         self.last_epoch_mean: float | None = None
         self.optimizer = torch.optim.SGD(
@@ -137,6 +162,7 @@ class PolicySearch:
         )
         if self.budget is not None:
             self._write_back()
+            self.last_good = self.policy.detach()
 
     def _measure(self, batch: dict[str, Any], step: int) -> StepOutcome:
         """Evaluate objective and gradient on this rank's batch."""
@@ -158,7 +184,7 @@ class PolicySearch:
         objective = float(result.total.detach())
         if not _finite(objective):
             return StepOutcome(bad=1.0)
-        if step == 0:
+        if not self._parts_logged:
             self._log_part_gradients(result)
         gradient = self._gradient(result.total)
         if not bool(gradient.isfinite().all()):
@@ -186,9 +212,20 @@ class PolicySearch:
                 'Something between augmentation and losses detaches the '
                 'images (a backbone under torch.no_grad(), for instance).'
             )
-        gradients = torch.autograd.grad(
-            total * self.loss_scale, list(self.policy), allow_unused=True
-        )
+        try:
+            gradients = torch.autograd.grad(
+                total * self.loss_scale, list(self.policy), allow_unused=True
+            )
+        except RuntimeError as error:
+            if 'reentrant' not in str(error):
+                raise
+            raise ConfigError(
+                'activation checkpointing keeps the search from its gradient',
+                where='model.architecture or model.teacher: with_cp',
+                got=True,
+                allowed='False',
+                fix='set backbone.with_cp=False in cfg_options',
+            ) from error
         flat = [
             torch.zeros_like(leaf) if gradient is None else gradient
             for leaf, gradient in zip(self.policy, gradients, strict=True)
@@ -211,7 +248,7 @@ class PolicySearch:
         self.epoch_objectives.append(outcome.objective)
         gradient = outcome.gradient
         if self.budget is not None:
-            gradient = tangent_gradient(gradient, self.last_good)
+            gradient = tangent_gradient(gradient, self.last_good, self.form)
         self.gradients.append(gradient)
         split = torch.split(gradient, [len(leaf) for leaf in self.policy])
         for leaf, piece in zip(self.policy, split, strict=True):
@@ -229,7 +266,10 @@ class PolicySearch:
         encoder.write_policy(self.policy.detach())
         if self.budget is not None:
             held = with_mean_rate(
-                encoder.policy.detach(), self.budget, encoder.clamp_theta
+                encoder.policy.detach(),
+                self.budget,
+                encoder.clamp_theta,
+                self.form,
             )
             encoder.write_policy(held)
         with torch.no_grad():
@@ -294,6 +334,7 @@ class PolicySearch:
 
     def _log_part_gradients(self, result: GapResult) -> None:
         """Say how strongly each part pulls at the policy."""
+        self._parts_logged = True
         norms = result.part_gradients(list(self.policy))
         words = ', '.join(f'{key} {norm:.3g}' for key, norm in norms.items())
         self.logger.info('Norm of the policy gradient by part: %s', words)
@@ -323,7 +364,7 @@ class PolicySearch:
             step,
             self.options.iterations,
             f'{outcome.objective:.4f}' if outcome.valid else 'none',
-            mean_rate(self.policy),
+            mean_rate(self.policy, self.form),
             rest,
         )
 

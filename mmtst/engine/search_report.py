@@ -120,7 +120,11 @@ def build_report(
         means = {
             key: sum(row[key] for row in rows) / len(rows) for key in rows[0]
         }
-        rate = 0.0 if policies[0] is None else mean_rate(policies[0])
+        rate = (
+            0.0
+            if policies[0] is None
+            else mean_rate(policies[0], model.augmentation.gate)
+        )
         return {**means, 'expected_operators': number * rate}
 
     generator = torch.Generator()

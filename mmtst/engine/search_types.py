@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mmtst.augmentation.base import AugmentDraw, Policy
+from mmtst.augmentation.gates import GateForm, application_rate
 from mmtst.models.objectives.gap_result import PARTS, GapResult
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class SearchSummary:
             before clipping; ``th_p`` first.
         lr: The last learning rate.
         seconds: Wall time.
+        form: Of the gates.
     """
 
     start: Policy
@@ -129,9 +131,12 @@ class SearchSummary:
     gradients: Tensor
     lr: float
     seconds: float
+    form: GateForm = 'logit'
 
     @property
     def largest_move(self) -> float:
         """Return the largest change of a rate of application, in [0, 1]."""
-        change = self.end.probabilities - self.start.probabilities
+        change = application_rate(self.end.th_p, self.form) - application_rate(
+            self.start.th_p, self.form
+        )
         return float(change.abs().max())

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
-from torch import Tensor
+from torch import Tensor, nn
 
 RETINANET = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
 
@@ -97,3 +98,30 @@ def detection_batch(
         )
         samples.append(sample)
     return images, samples
+
+
+def positives_loss(model: nn.Module, inputs: Tensor, samples: Any) -> float:
+    """Return a RetinaNet's task losses without the background.
+
+    Args:
+        model: A detector with a sigmoid ``bbox_head``.
+        inputs: (B, 3, H, W).
+        samples: Their samples.
+
+    Returns:
+        The mean over positives of -log p of the class, plus the box losses.
+    """
+    head: Any = model.bbox_head
+    values: list[Tensor] = []
+
+    def keep(module: nn.Module, args: Any, output: Tensor) -> None:
+        scores, labels = args[:2]
+        rows = torch.nonzero(labels < head.num_classes).flatten()
+        values.append(-F.logsigmoid(scores[rows, labels[rows]]))
+
+    handle = head.loss_cls.register_forward_hook(keep)
+    try:
+        losses = model(inputs, samples, mode='loss')
+    finally:
+        handle.remove()
+    return float(torch.cat(values).mean() + sum(losses['loss_bbox']))

@@ -7,6 +7,7 @@ import torch
 
 from mmtst.augmentation.gates import (
     GATE_FORMS,
+    application_rate,
     logistic_noise,
     relaxed_bernoulli,
 )
@@ -57,6 +58,9 @@ def test_opens_as_often_as_derived(form, theta, rate, generator):
     # Three standard deviations of the mean are 0.0075 at most.
     assert gates.gt(0.5).double().mean().item() == pytest.approx(
         rate, abs=0.0075
+    )
+    assert application_rate(torch.tensor(theta), form).item() == pytest.approx(
+        rate, abs=1e-4
     )
 
 

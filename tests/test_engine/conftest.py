@@ -40,6 +40,7 @@ class FakeEncoder(nn.Module):
         self.register_buffer('th_p', torch.zeros(14))
         self.register_buffer('th_m', torch.zeros(11))
         self.clamp_theta = 3.0
+        self.gate = 'logit'
         self.temperature = 0.05
         self.num_operators = 4
 
@@ -219,7 +220,8 @@ def make_runner(tmp_path: Path) -> Iterator[Callable[..., Runner]]:
     ) -> Runner:
         hooks: list[dict[str, Any]] = [{'type': 'StatesHook'}]
         if search is not None:
-            hooks.insert(0, {'type': 'mmtst.PolicySearchHook', **search})
+            hook = {'type': 'mmtst.PolicySearchHook', 'probe': False}
+            hooks.insert(0, {**hook, **search})
         sampler = 'DefaultSampler' if by_epoch else 'InfiniteSampler'
         checkpoint = {'type': 'CheckpointHook', 'by_epoch': by_epoch}
         cfg: dict[str, Any] = {

@@ -10,8 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmtst.augmentation.base import Policy
-from mmtst.engine.budget import mean_rate, tangent_gradient, with_mean_rate
+from mmtst.augmentation.gates import GATE_FORMS, GateForm
+from mmtst.engine.budget import (
+    mean_rate,
+    reachable_rates,
+    tangent_gradient,
+    with_mean_rate,
+)
 
+forms = st.sampled_from(GATE_FORMS)
 thetas = st.lists(st.floats(-3, 3), min_size=14, max_size=14)
 
 
@@ -22,19 +29,31 @@ def _policy(theta: list[float]) -> Policy:
     )
 
 
-def test_mean_rate_is_the_mean_of_the_sigmoids() -> None:
+@pytest.mark.parametrize(
+    ('form', 'rate'),
+    [
+        ('logit', (0.5 + 0.75) / 2),
+        ('log', (1 / 3 + 3 / 7) / 2),
+        ('sigmoid_as_logit', (0.62246 + 0.67918) / 2),
+    ],
+)
+def test_mean_rate_is_the_mean_of_what_is_applied(
+    form: GateForm, rate: float
+) -> None:
     theta = [0.0] * 7 + [math.log(3.0)] * 7
-    assert mean_rate(_policy(theta)) == pytest.approx((0.5 + 0.75) / 2)
+    assert mean_rate(_policy(theta), form) == pytest.approx(rate, abs=1e-5)
 
 
 @settings(max_examples=50, deadline=None)
-@given(theta=thetas, rate=st.floats(0.06, 0.94))
+@given(theta=thetas, share=st.floats(0.02, 0.98), form=forms)
 def test_the_rate_is_reached_by_one_shift(
-    theta: list[float], rate: float
+    theta: list[float], share: float, form: GateForm
 ) -> None:
     policy = _policy(theta)
-    held = with_mean_rate(policy, rate, 3.0)
-    assert mean_rate(held) == pytest.approx(rate, abs=1e-6)
+    low, high = reachable_rates(3.0, form)
+    rate = low + share * (high - low)
+    held = with_mean_rate(policy, rate, 3.0, form)
+    assert mean_rate(held, form) == pytest.approx(rate, abs=1e-6)
     assert float(held.th_p.abs().max()) <= 3.0
     assert torch.equal(held.th_m, policy.th_m)
     # All that did not meet the clamp moved alike; no order was turned.
@@ -46,18 +65,18 @@ def test_the_rate_is_reached_by_one_shift(
 
 
 @settings(max_examples=25, deadline=None)
-@given(theta=thetas, seed=st.integers(0, 1000))
+@given(theta=thetas, seed=st.integers(0, 1000), form=forms)
 def test_a_tangent_step_keeps_the_mean_rate_to_first_order(
-    theta: list[float], seed: int
+    theta: list[float], seed: int, form: GateForm
 ) -> None:
     policy = _policy(theta)
     generator = torch.Generator().manual_seed(seed)
     gradient = torch.randn(25, generator=generator, dtype=torch.float64)
-    tangent = tangent_gradient(gradient, policy)
+    tangent = tangent_gradient(gradient, policy, form)
     step = 1e-5
     moved = Policy(policy.th_p - step * tangent[:14], policy.th_m)
-    assert abs(mean_rate(moved) - mean_rate(policy)) < 10 * step**2
+    assert abs(mean_rate(moved, form) - mean_rate(policy, form)) < 10 * step**2
     assert torch.equal(tangent[14:], gradient[14:])
     # A second projection changes nothing.
-    again = tangent_gradient(tangent, policy)
+    again = tangent_gradient(tangent, policy, form)
     torch.testing.assert_close(again, tangent)

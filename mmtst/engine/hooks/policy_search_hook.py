@@ -10,7 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import torch
 from mmengine.dist import (
     get_world_size,
     is_main_process,
@@ -18,7 +17,7 @@ from mmengine.dist import (
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
-from mmtst.engine.budget import mean_rate
+from mmtst.engine.budget import mean_rate, reachable_rates
 from mmtst.engine.policy_log import PolicyLog, prepare_policy_log
 from mmtst.engine.randomness import derive_seed, preserved_rng
 from mmtst.engine.run_context import (
@@ -107,6 +106,8 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
             by less than ``threshold``, absolutely and relatively. Acts only
             where ``epochs`` is over 1. ``None`` switches it off.
         seed: Of all searches; ``None`` takes the run's.
+        probe: Whether to try one search step before the training starts, so
+            that what cannot be searched is found then and not hours later.
 
     Raises:
         ConfigError: An option cannot be used; at the start of the training
@@ -134,6 +135,7 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
         log_interval: int = 10,
         alrs: Mapping[str, float] | None = ALRS,
         seed: int | None = None,
+        probe: bool = True,
     ) -> None:
         self.schedule = SearchSchedule(at, by_epoch, epochs, iterations)
         self.lr = lr
@@ -147,6 +149,7 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
         self.log_interval = log_interval
         self.alrs = _checked_alrs(alrs)
         self.seed = seed
+        self.probe = probe
         for name, bounds in _BOUNDS.items():
             check_number(f'{WHERE}.{name}', getattr(self, name), **bounds)
 
@@ -170,11 +173,13 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
                 "No policy search: model.policy='%s' says what augments.",
                 getattr(model, 'policy', ''),
             )
-        elif self.alrs is not None and options.alrs is None:
-            runner.logger.info(
-                'ALRS acts between the epochs of a search only: it does '
-                'nothing in searches of one epoch or of a number of steps.'
-            )
+        else:
+            if self.alrs is not None and options.alrs is None:
+                runner.logger.info(
+                    'ALRS acts between the epochs of a search only: it does '
+                    'nothing in searches of one epoch or of a number of steps.'
+                )
+            self._probe(runner)
         self._log = PolicyLog(None)
         if is_main_process():
             path = Path(runner.work_dir) / 'policy.jsonl'
@@ -207,6 +212,26 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
             self._search(runner, index)
         excuse_timers(runner, time.time() - began)
 
+    def _probe(self, runner: Any) -> None:
+        """Try one search step, if a search is still to come."""
+        by_epoch = self.schedule.by_epoch
+        position = runner.epoch if by_epoch else runner.iter
+        if not self.probe or self.schedule.at[-1:] < [position]:
+            return
+        model = search_model(runner)
+        seed = derive_seed(self._common_seed, 'probe')
+        search = PolicySearch(
+            model,
+            self._options(runner),
+            seed=seed,
+            autocast=training_autocast(runner)[0],
+            logger=runner.logger,
+            on_log=lambda entry: None,
+        )
+        loader = self._loader(runner, 1, seed)
+        with preserved_rng(), model.search_mode(), opened(loader) as batches:
+            search.probe(next(batches))
+
     def _search(self, runner: Any, index: int) -> None:
         """Run one search and its report."""
         model = search_model(runner)
@@ -224,7 +249,7 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
             get_world_size(),
             self._batch_size(runner),
             options.lr,
-            mean_rate(model.augmentation.policy),
+            mean_rate(model.augmentation.policy, model.augmentation.gate),
         )
         search = PolicySearch(
             model,
@@ -311,7 +336,7 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
         if self.budget is None or self.budget == 'hold':
             return
         limit = float(model.augmentation.clamp_theta)
-        low, high = torch.sigmoid(torch.tensor([-limit, limit])).tolist()
+        low, high = reachable_rates(limit, model.augmentation.gate)
         if not low < self.budget < high:
             raise ConfigError(
                 'The budget cannot be reached',

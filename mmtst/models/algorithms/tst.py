@@ -22,11 +22,13 @@ from mmtst.augmentation import (
 from mmtst.augmentation.appliers import apply_to_samples
 from mmtst.augmentation.controls import (
     check_control,
+    check_control_gate,
     control_policy,
     read_policy,
 )
 from mmtst.augmentation.object_guard import (
     GuardStats,
+    check_guard,
     draw_keeping_objects,
 )
 from mmtst.models.build import build_model, load_model
@@ -37,8 +39,17 @@ from mmtst.models.utils import (
     preserved_attributes,
 )
 from mmtst.registry import MODELS
+from mmtst.utils.checks import check_number
 from mmtst.utils.compat import disable_inplace
 from mmtst.utils.errors import ConfigError
+
+# Options of the parent that TST leaves no choice in.
+_FIXED = {
+    'teacher_trainable': False,
+    'teacher_norm_eval': True,
+    'student_trainable': True,
+    'calculate_student_loss': True,
+}
 
 
 @MODELS.register_module()
@@ -95,6 +106,15 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         check_control(policy)
+        for name, value in kwargs.items():
+            if name in _FIXED and value != _FIXED[name]:
+                raise ConfigError(
+                    f'TSTDistill does not take {name}',
+                    where=f'model.{name}',
+                    got=value,
+                    allowed=str(_FIXED[name]),
+                    fix="leave it out, or take mmrazor's SingleTeacherDistill",
+                )
         student = build_model(architecture, 'model.architecture')
         built_teacher = build_model(teacher, 'model.teacher')
         self._load_teacher(built_teacher, teacher_ckpt, untrained_teacher)
@@ -117,10 +137,17 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
         self.objective: GapObjective = MODELS.build(gap)
         self.objective.check(self.student)
         self.policy = policy
-        if policy.startswith('replay:'):
-            self.augmentation.write_policy(read_policy(policy[7:]))
+        check_control_gate(policy, self.augmentation.gate)
+        # Beside the encoder's, which is clamped and which checkpoints hold.
+        self._replayed = (
+            read_policy(policy.removeprefix('replay:'))
+            if policy.startswith('replay:')
+            else None
+        )
         self.min_visible = min_visible
+        check_number('model.min_visible', min_visible, least=0, most=1)
         self.guard = dict(guard or {})
+        check_guard(self.guard)
         self._seed = seed
         self._generator: torch.Generator | None = None
         self._student_space = ImageSpace.from_preprocessor(
@@ -218,7 +245,10 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
         if self.policy == 'off':
             return torch.cat([inputs, inputs]), [*samples, *samples], {}
         policy = control_policy(
-            self.policy, self.augmentation.policy, self.generator
+            self.policy,
+            self.augmentation.policy,
+            self.generator,
+            self._replayed,
         )
         draw, stats = self.draw_views(inputs, samples, policy, self.generator)
         augmented, augmented_samples = self._augment(

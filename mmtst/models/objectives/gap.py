@@ -212,6 +212,11 @@ class GapObjective(nn.Module):
         for kind, part in parts.items():
             if part is not None:
                 live[f'S_{kind}'] = part
+        # A diverged student makes an objective that is not finite, which the
+        # search knows what to do with.
+        for value in losses.values():
+            if not bool(torch.isfinite(value)):
+                live['S_other'] = live['S_other'] + value
         return caught
 
 

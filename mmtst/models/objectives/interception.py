@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -237,7 +238,8 @@ class LossInterceptor:
         zero; otherwise those that the modules' outputs do not account for.
 
         Args:
-            losses: Scalars by name, as ``task_losses`` gives them.
+            losses: Scalars by name, as ``task_losses`` gives them. Those
+                that are not finite are left out.
         """
         escaped: dict[str, Tensor] = {}
         for name, value in losses.items():
@@ -247,7 +249,9 @@ class LossInterceptor:
                     rest = rest if share is None else rest - share
             size = abs(float(value.detach()))
             limit = 0.0 if self.mode == 'invert' else 1e-4 * size
-            if not abs(float(rest.detach())) <= limit:  # so that NaN counts
+            gone = abs(float(rest.detach()))
+            # What is not finite says nothing about where it comes from.
+            if math.isfinite(gone) and gone > limit:
                 escaped[name] = rest
         return escaped
 

@@ -414,3 +414,36 @@ def test_logging_is_at_the_level_of_the_runner(make_runner) -> None:
     for step in (0, 5, 10, 15):
         assert f'Search step {step} of 20' in text
     assert 'Policy search 1 of 1 before epoch 0: 20 steps' in text
+
+
+def test_what_cannot_be_searched_is_found_at_the_start(
+    make_runner, monkeypatch
+) -> None:
+    runner = make_runner({'at': [2], 'iterations': 2, 'probe': True})
+
+    def refuse(*args: Any) -> None:
+        raise ConfigError('the loss escapes')
+
+    monkeypatch.setattr(runner.model, 'search_objective', refuse)
+    with pytest.raises(ConfigError, match='escapes'):
+        runner.train()
+    assert runner.iter == 0
+
+
+def test_the_probe_leaves_no_trace(make_runner) -> None:
+    runs = []
+    for probe in (False, True):
+        search = {'at': [1], 'iterations': 3, 'lr': 1.0, 'budget': 0.4}
+        runner = make_runner({**search, 'probe': probe})
+        runner.train()
+        runs.append(runner)
+    plain, probed = runs
+    assert len(probed.model.evaluations) == len(plain.model.evaluations) + 1
+    assert probed.model.trained == plain.model.trained
+    assert _seen(probed) == _seen(plain)
+    for one, two in zip(
+        plain.model.augmentation.policy,
+        probed.model.augmentation.policy,
+        strict=True,
+    ):
+        assert torch.equal(one, two)

@@ -1,17 +1,27 @@
 """Check TSTDistill: its steps, its gradients and what it keeps still."""
 
 import copy
+import json
 
 import pytest
 import torch
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 
-from mmtst.augmentation import Policy, composition
+from mmtst.augmentation import (
+    MAGNITUDE_OPERATORS,
+    OPERATORS,
+    Policy,
+    composition,
+)
 from mmtst.augmentation.appliers import apply_to_samples
 from mmtst.models.build import build_model
 from mmtst.registry import MODELS
-from mmtst.testing.detection import detection_batch, tiny_retinanet
+from mmtst.testing.detection import (
+    detection_batch,
+    positives_loss,
+    tiny_retinanet,
+)
 from mmtst.utils.errors import ConfigError
 
 HEAD = dict(type='ModuleOutputs', source='bbox_head')
@@ -381,21 +391,16 @@ def test_descent_hurts_the_student_and_helps_the_teacher(case, side):
     )
     (gradient,) = torch.autograd.grad(result.total, theta)
 
-    def positives_loss(at):
-        """Task loss without the background, which S is not about."""
+    def measured(at):
+        """Return a real task loss; S is not about the background."""
         images = case.images(at)
-        losses = network(images, case.samples, mode='loss')
-        if side == 'T':
-            return float(total(losses))
-        return float(
-            objective(
-                case.model.teacher, network, images, case.samples
-            ).total.neg()
-        )
+        if side == 'S':
+            return positives_loss(network, images, case.samples)
+        return float(total(network(images, case.samples, mode='loss')))
 
     moved = case.theta - 1e-3 * gradient / gradient.norm()
     with torch.no_grad():
-        change = positives_loss(moved) - positives_loss(case.theta)
+        change = measured(moved) - measured(case.theta)
     assert change < 0 if side == 'T' else change > 0
 
 
@@ -423,3 +428,61 @@ def test_controls_augment(control):
 def test_unknown_controls_are_refused():
     with pytest.raises(ConfigError, match='randaugment'):
         build(policy='random')
+
+
+def test_a_replayed_policy_is_not_altered(tmp_path):
+    path = tmp_path / 'policy.json'
+    rates = {name: float(name == 'Rotate') for name in OPERATORS}
+    magnitudes = dict.fromkeys(MAGNITUDE_OPERATORS, 0.25)
+    path.write_text(
+        json.dumps(dict(probabilities=rates, magnitudes=magnitudes))
+    )
+    model = build(policy=f'replay:{path}', augmentation=dict(num_operators=14))
+    seen = []
+
+    def resolve(draw, policy=None, temperature=None):
+        seen.append(policy)
+        return type(model.augmentation).resolve(
+            model.augmentation, draw, policy, temperature
+        )
+
+    model.augmentation.resolve = resolve
+    views, _, _ = model.views(*detection_batch())
+    assert not torch.equal(views[2:], views[:2])
+    for policy in seen:
+        expected = torch.tensor(list(rates.values()))
+        torch.testing.assert_close(
+            policy.probabilities, expected, rtol=0, atol=1e-5
+        )
+    assert model.augmentation.th_p.eq(0).all()
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        (dict(guard=dict(min_kep=0.5)), 'min_kept, min_visible, redraws'),
+        (dict(guard=dict(min_kept=2.0)), 'model.guard.min_kept'),
+        (dict(guard=dict(redraws=-1)), 'model.guard.redraws'),
+        (dict(min_visible=7.0), 'model.min_visible'),
+        (dict(calculate_student_loss=False), 'model.calculate_student_loss'),
+        (dict(teacher_trainable=True), 'SingleTeacherDistill'),
+        (
+            dict(policy='randaugment', augmentation=dict(preset='paper')),
+            "gate='logit'",
+        ),
+    ],
+)
+def test_options_that_cannot_be_honored_are_refused(options, words):
+    with pytest.raises(ConfigError) as caught:
+        build(**options)
+    assert words in str(caught.value)
+
+
+def test_a_loss_that_cannot_be_inverted_is_refused_at_once():
+    student = tiny_retinanet()
+    student['cfg_options']['bbox_head']['loss_bbox'] = dict(
+        type='BalancedL1Loss', _delete_=True
+    )
+    with pytest.raises(ConfigError, match='BalancedL1Loss') as caught:
+        build(architecture=student)
+    assert 'bbox_head.loss_bbox' in str(caught.value)

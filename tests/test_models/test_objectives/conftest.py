@@ -23,18 +23,14 @@ CONFIGS = Path(mmdet.__file__).parent / '.mim' / 'configs'
 
 R18 = dict(depth=18, norm_eval=False, frozen_stages=-1)
 NARROW_NECK = dict(in_channels=[64, 128, 256, 512], out_channels=32)
+HEAD = dict(num_classes=3, in_channels=32, feat_channels=32, stacked_convs=1)
 SMALL = {
     'retinanet': (
         'retinanet/retinanet_r18_fpn_1x_coco.py',
         dict(
             backbone=dict(R18, init_cfg=None),
             neck=NARROW_NECK,
-            bbox_head=dict(
-                num_classes=3,
-                in_channels=32,
-                feat_channels=32,
-                stacked_convs=1,
-            ),
+            bbox_head=HEAD,
         ),
     ),
     'fcos': (
@@ -42,12 +38,15 @@ SMALL = {
         dict(
             backbone=dict(R18, style='pytorch', init_cfg=None),
             neck=NARROW_NECK,
-            bbox_head=dict(
-                num_classes=3,
-                in_channels=32,
-                feat_channels=32,
-                stacked_convs=1,
-            ),
+            bbox_head=HEAD,
+        ),
+    ),
+    'atss': (
+        'atss/atss_r50_fpn_1x_coco.py',
+        dict(
+            backbone=dict(R18, init_cfg=None),
+            neck=NARROW_NECK,
+            bbox_head=HEAD,
         ),
     ),
     'faster_rcnn': (

@@ -17,6 +17,7 @@ from mmtst.models.objectives.inversion import resolve_losses
 from mmtst.models.objectives.task_losses import task_losses
 from mmtst.models.utils import frozen_parameters, frozen_statistics
 from mmtst.registry import MODELS
+from mmtst.testing.detection import positives_loss
 from mmtst.testing.toys import (
     ToyFunctional,
     logits_of,
@@ -337,24 +338,31 @@ def test_a_descent_step_helps_the_teacher_and_hurts_the_student(
         moved = inputs - 0.5 * slope / slope.norm()
         with frozen_statistics(model), torch.no_grad():
             before, after = (
-                _positive_loss(model, x, samples) for x in (inputs, moved)
+                positives_loss(model, x, samples) for x in (inputs, moved)
             )
         assert sign * (after - before) > 0
 
 
-def _positive_loss(model: nn.Module, inputs: Tensor, samples: Any) -> float:
-    """Return a RetinaNet's class and box losses as means per positive."""
-    values: list[Tensor] = []
-
-    def keep(module: nn.Module, args: Any, output: Tensor) -> None:
-        scores, labels = args[:2]
-        rows = torch.nonzero(labels < 3).flatten()
-        values.append(-F.logsigmoid(scores[rows, labels[rows]]))
-
-    handle = model.bbox_head.loss_cls.register_forward_hook(keep)
-    losses = model(inputs, samples, mode='loss')
-    handle.remove()
-    return float(torch.cat(values).mean() + sum(losses['loss_bbox']))
+@pytest.mark.parametrize('family', ['retinanet', 'atss'])
+@pytest.mark.parametrize('mode', ['default', 'official'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_diverged_student_gives_an_objective_that_is_not_finite(
+    family: str,
+    mode: str,
+    value: float,
+    build_small: Build,
+    make_batch: MakeBatch,
+) -> None:
+    """It is no loss that escapes; the search restores its policy then."""
+    if (family, mode) == ('atss', 'official'):
+        pytest.skip('the official mode has no inversion of ATSS losses')
+    teacher, student = build_small(family, 1), build_small(family, 2)
+    with torch.no_grad():
+        for parameter in student.bbox_head.parameters():
+            parameter.fill_(value)
+    inputs, samples = make_batch(SIZES, BOXES, CLASSES)
+    result = run(GapObjective(mode=mode), teacher, student, inputs, samples)
+    assert not bool(result.total.isfinite())
 
 
 def test_images_without_objects_stay_finite(

@@ -8,4 +8,4 @@ _base_ = [
 
 model = dict(bbox_head=dict(num_classes=3))
 
-train_cfg = dict(max_epochs=12)
+train_cfg = dict(max_epochs=24)

@@ -15,4 +15,4 @@ model = dict(
     ),
 )
 
-train_cfg = dict(max_epochs=12)
+train_cfg = dict(max_epochs=24)
