@@ -18,6 +18,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmtst.datasets import check_annotations, check_data
+from mmtst.engine.resume import find_checkpoint
 from mmtst.utils.errors import ConfigError
 
 
@@ -56,8 +57,7 @@ def prepare(args: argparse.Namespace) -> Config:
     if args.auto_scale_lr:
         _use_auto_scale_lr(cfg)
     if args.resume == 'auto':
-        cfg.resume = True
-        cfg.load_from = None
+        _use_newest_checkpoint(cfg)
     elif args.resume is not None:
         check_file(args.resume, '--resume')
         cfg.resume = True
@@ -67,6 +67,22 @@ def prepare(args: argparse.Namespace) -> Config:
     check_data(cfg, ('train', 'val'))
     check_annotations(cfg, ('train', 'val'))
     return cfg
+
+
+def _use_newest_checkpoint(cfg: Config) -> None:
+    """Resume from the newest whole checkpoint, and say which it is."""
+    found = find_checkpoint(cfg.work_dir)
+    for path, reason in found.skipped:
+        print(f'--resume: left out {path}: {reason}')
+    cfg.resume = found.path is not None
+    cfg.load_from = str(found.path) if cfg.resume else None
+    if found.path is None:
+        print(
+            f'--resume: {cfg.work_dir} has no checkpoint to go on from; the '
+            'training starts at its beginning'
+        )
+    else:
+        print(f'--resume: goes on from {found.path}')
 
 
 def _use_amp(cfg: Config) -> None:

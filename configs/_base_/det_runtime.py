@@ -1,6 +1,15 @@
-"""Runtime of every detection config: mmdet's, with mmtst imported."""
+"""Runtime of every detection config: mmdet's, with mmtst imported.
+
+Exact resume and the look at the teacher are each off with one line, for
+instance ``default_hooks = dict(exact_resume=dict(enabled=False))``.
+"""
 
 _base_ = 'mmdet::_base_/default_runtime.py'
 
 custom_imports = dict(imports=['mmtst'])
 randomness = dict(seed=0)
+default_hooks = dict(
+    checkpoint=dict(type='mmtst.SafeCheckpointHook'),
+    exact_resume=dict(type='mmtst.ExactResumeHook'),
+    teacher_check=dict(type='mmtst.TeacherCheckHook'),
+)

@@ -18,15 +18,19 @@ from mmtst.engine.search_types import SearchModel
 from mmtst.utils.errors import ConfigError
 
 
+def bare_model(runner: Any) -> Any:
+    """Return the model itself, without the wrapper of several processes."""
+    model = runner.model
+    return model.module if is_model_wrapper(model) else model
+
+
 def search_model(runner: Any) -> SearchModel:
     """Return the bare model, if it can be searched.
 
     Raises:
         ConfigError: If it cannot.
     """
-    model: Any = runner.model
-    if is_model_wrapper(model):
-        model = model.module
+    model = bare_model(runner)
     needed = (
         'augmentation',
         'search_mode',

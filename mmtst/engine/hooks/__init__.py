@@ -3,5 +3,11 @@
 from mmtst.engine.hooks.exact_resume_hook import ExactResumeHook
 from mmtst.engine.hooks.policy_search_hook import PolicySearchHook
 from mmtst.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
+from mmtst.engine.hooks.teacher_check_hook import TeacherCheckHook
 
-__all__ = ['ExactResumeHook', 'PolicySearchHook', 'SafeCheckpointHook']
+__all__ = [
+    'ExactResumeHook',
+    'PolicySearchHook',
+    'SafeCheckpointHook',
+    'TeacherCheckHook',
+]

@@ -7,13 +7,12 @@ from typing import Any
 import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from mmtst.engine.randomness import derive_seed, seed_all
-from mmtst.engine.run_context import common_seed
+from mmtst.engine.run_context import bare_model, common_seed
 from mmtst.engine.seeded_samples import (
     SeededBatches,
     SkippingIterator,
@@ -110,7 +109,7 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
         if not self.enabled:
             return
         seed_all(self._stream('step', runner.iter))
-        generator = getattr(_bare(runner.model), 'generator', None)
+        generator = getattr(bare_model(runner), 'generator', None)
         if isinstance(generator, torch.Generator):
             generator.manual_seed(self._stream('views', runner.iter))
 
@@ -119,7 +118,7 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
     ) -> None:
         """Add what preprocessors keep from step to step."""
         if self.enabled:
-            checkpoint[_KEY] = _plain_state(_bare(runner.model))
+            checkpoint[_KEY] = _plain_state(bare_model(runner))
 
     def after_load_checkpoint(
         self, runner: Any, checkpoint: dict[str, Any]
@@ -131,7 +130,7 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
         # A checkpoint that is only loaded from starts a training anew.
         if runner.iter == 0:
             return
-        model = _bare(runner.model)
+        model = bare_model(runner)
         modules = dict(model.data_preprocessor.named_modules())
         for path, value in self._restored.items():
             name, _, attribute = path.rpartition('.')
@@ -266,7 +265,3 @@ def _is_plain(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return all(_is_plain(each) for each in value)
     return value is None or isinstance(value, (int, float, str))
-
-
-def _bare(model: Any) -> Any:
-    return model.module if is_model_wrapper(model) else model

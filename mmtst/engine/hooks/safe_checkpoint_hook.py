@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from functools import partial
@@ -95,9 +96,7 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
             )
             return
         if is_main_process():
-            _write_whole(
-                Path(runner.work_dir, 'last_checkpoint'), self.last_ckpt
-            )
+            _write_whole(Path(runner.work_dir, 'last_checkpoint'), path)
             for old in outdated:
                 Path(self.out_dir, self.filename_tmpl.format(old)).unlink(
                     missing_ok=True
@@ -107,18 +106,41 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
         self, runner: Any, metrics: dict[str, float]
     ) -> None:
         """Save the best one; the one before goes when it is written."""
-        backend = self.file_backend
-        save = runner.save_checkpoint
+        backend, save = self.file_backend, runner.save_checkpoint
+        before = copy.deepcopy(self._best(runner))
         put_off = _RemovalsPutOff(backend)
         self.file_backend = put_off
         runner.save_checkpoint = partial(self._save_whole, save)
         try:
             super()._save_best_checkpoint(runner, metrics)
+            put_off.remove_now()
+        except OSError as error:
+            vars(self).update(before[0])
+            hub = runner.message_hub.runtime_info
+            for key in [key for key in hub if key.startswith('best_')]:
+                del hub[key]
+            hub.update(before[1])
+            runner.logger.error(
+                'The best checkpoint could not be written: %s. The one before '
+                'stays the best, and the training goes on. Make room in %s.',
+                error,
+                self.out_dir,
+            )
         finally:
             # The instance's own attribute hides the method no longer.
             del runner.save_checkpoint
             self.file_backend = backend
-        put_off.remove_now()
+
+    def _best(self, runner: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what hook and message hub know of the best checkpoint."""
+        own = {
+            key: value
+            for key, value in vars(self).items()
+            if key.startswith('best_ckpt_path')
+        }
+        hub = runner.message_hub.runtime_info
+        known = {k: v for k, v in hub.items() if k.startswith('best_')}
+        return own, known
 
     def _keep(self, runner: Any, step: int) -> list[int]:
         """Note a new checkpoint; return the steps of those that are to go."""

@@ -136,6 +136,8 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
         gap.setdefault('type', 'mmtst.GapObjective')
         self.objective: GapObjective = MODELS.build(gap)
         self.objective.check(self.student)
+        self.untrained_teacher = untrained_teacher
+        self.teacher_ckpt = teacher_ckpt
         self.policy = policy
         check_control_gate(policy, self.augmentation.gate)
         # Beside the encoder's, which is clamped and which checkpoints hold.

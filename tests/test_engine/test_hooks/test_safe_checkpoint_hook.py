@@ -1,0 +1,169 @@
+"""Test that there is a whole checkpoint at every moment."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.fileio import LocalBackend
+
+from mmtst.engine.resume import find_checkpoint
+from mmtst.utils.errors import ConfigError
+
+
+def run(make_runner, train: bool = True, **options: Any) -> Any:
+    hook = {'type': 'mmtst.SafeCheckpointHook', 'interval': 1, **options}
+    runner = make_runner(None, default_hooks={'checkpoint': hook})
+    if train:
+        runner.train()
+    return runner
+
+
+def names(runner: Any) -> list[str]:
+    return sorted(path.name for path in Path(runner.work_dir).glob('*.pth'))
+
+
+def test_old_checkpoints_go_when_the_new_one_is_there(
+    make_runner, monkeypatch
+) -> None:
+    seen = []
+    replace, unlink = os.replace, Path.unlink
+
+    def look(folder: Path) -> None:
+        whole = find_checkpoint(folder)
+        seen.append((whole.path and whole.path.name, whole.skipped))
+
+    def watched_replace(source: Any, target: Any) -> None:
+        look(Path(target).parent)
+        replace(source, target)
+        look(Path(target).parent)
+
+    def watched_unlink(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok=missing_ok)
+        look(path.parent)
+
+    monkeypatch.setattr(os, 'replace', watched_replace)
+    monkeypatch.setattr(Path, 'unlink', watched_unlink)
+    runner = run(make_runner, max_keep_ckpts=1)
+    assert names(runner) == ['epoch_3.pth']
+    assert all(skipped == [] for _, skipped in seen)
+    newest = [name for name, _ in seen]
+    # None before the first is written, and never again.
+    assert newest.count(None) == 1
+    assert set(newest[1:]) == {f'epoch_{i}.pth' for i in (1, 2, 3)}
+    last = Path(runner.work_dir, 'last_checkpoint').read_text()
+    assert last == str(Path(runner.work_dir, 'epoch_3.pth'))
+    assert not list(Path(runner.work_dir).glob('.*.partial'))
+
+
+@pytest.mark.parametrize('keep', [-1, 1, 2])
+def test_as_many_are_kept_as_asked_after_a_resume_too(
+    make_runner, keep: int
+) -> None:
+    runner = run(make_runner, max_keep_ckpts=keep)
+    expected = ['epoch_1.pth', 'epoch_2.pth', 'epoch_3.pth']
+    assert names(runner) == expected[-keep if keep > 0 else 0 :]
+    hook = {
+        'type': 'mmtst.SafeCheckpointHook',
+        'interval': 1,
+        'max_keep_ckpts': keep,
+    }
+    again = make_runner(
+        None,
+        default_hooks={'checkpoint': hook},
+        train_cfg={'by_epoch': True, 'max_epochs': 5},
+        load_from=str(Path(runner.work_dir, 'epoch_3.pth')),
+        resume=True,
+    )
+    again.train()
+    expected += ['epoch_4.pth', 'epoch_5.pth']
+    assert names(again) == expected[-keep if keep > 0 else 0 :]
+
+
+def full_disk(*failing: str) -> Any:
+    """Return a torch.save-like function that fails for some files."""
+    original = LocalBackend.put
+
+    def put(self: Any, content: bytes, path: Any) -> None:
+        if any(name in str(path) for name in failing):
+            original(self, content[: len(content) // 2], path)
+            raise OSError(errno.ENOSPC, 'No space left on device', str(path))
+        original(self, content, path)
+
+    return put
+
+
+def test_a_full_disk_loses_nothing_and_the_training_goes_on(
+    make_runner, monkeypatch
+) -> None:
+    monkeypatch.setattr(
+        'mmengine.fileio.LocalBackend.put', full_disk('epoch_2')
+    )
+    runner = run(make_runner, max_keep_ckpts=1)
+    assert runner.epoch == 3
+    assert names(runner) == ['epoch_3.pth']
+    log = next(Path(runner.work_dir).glob('*/*.log')).read_text()
+    assert 'epoch_2.pth could not be written' in log
+    assert 'No space left on device' in log
+    assert 'epoch_1.pth. Make room' in log
+    assert not list(Path(runner.work_dir).glob('.*.partial'))
+
+
+def test_the_last_checkpoint_has_to_be_written(
+    make_runner, monkeypatch
+) -> None:
+    monkeypatch.setattr(
+        'mmengine.fileio.LocalBackend.put', full_disk('epoch_3')
+    )
+    runner = run(make_runner, train=False, max_keep_ckpts=1)
+    with pytest.raises(OSError, match='No space left'):
+        runner.train()
+    assert names(runner) == ['epoch_2.pth']
+    last = Path(runner.work_dir, 'last_checkpoint').read_text()
+    assert last.endswith('epoch_2.pth')
+
+
+def test_the_best_one_before_goes_when_the_new_one_is_there(
+    make_runner, monkeypatch
+) -> None:
+    runner = run(make_runner, train=False, save_best='score', rule='greater')
+    hook = next(h for h in runner.hooks if hasattr(h, 'save_best'))
+    runner.train()
+    with monkeypatch.context() as patch:
+        patch.setattr('mmengine.fileio.LocalBackend.put', full_disk('best'))
+        hook._save_best_checkpoint(runner, {'score': 9.0})
+    assert not list(Path(runner.work_dir).glob('best_*.pth'))
+    hook._save_best_checkpoint(runner, {'score': 1.0})
+    (first,) = Path(runner.work_dir).glob('best_*.pth')
+    content = torch.load(first, weights_only=False)
+    runner.train_loop._epoch += 1
+    monkeypatch.setattr('mmengine.fileio.LocalBackend.put', full_disk('best'))
+    hook._save_best_checkpoint(runner, {'score': 2.0})
+    assert runner.message_hub.get_info('best_score') == 1.0
+    assert list(Path(runner.work_dir).glob('best_*.pth')) == [first]
+    assert torch.load(first, weights_only=False)['meta'] == content['meta']
+    monkeypatch.undo()
+    hook._save_best_checkpoint(runner, {'score': 3.0})
+    (second,) = Path(runner.work_dir).glob('best_*.pth')
+    assert second != first
+    # The runner's own method is back.
+    assert 'save_checkpoint' not in vars(runner)
+
+
+def test_what_a_killed_run_left_is_cleared_away(make_runner) -> None:
+    runner = run(make_runner, train=False)
+    left = Path(runner.work_dir, '.epoch_9.pth.partial')
+    left.write_bytes(b'half')
+    runner.train()
+    assert not left.exists()
+
+
+def test_remote_folders_are_refused(make_runner) -> None:
+    runner = run(make_runner, train=False, out_dir='s3://bucket/runs')
+    with pytest.raises(ConfigError, match='checkpoint.out_dir') as caught:
+        runner.train()
+    assert "type='CheckpointHook'" in str(caught.value)
