@@ -115,7 +115,8 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
             super()._save_best_checkpoint(runner, metrics)
             put_off.remove_now()
         except OSError as error:
-            vars(self).update(before[0])
+            for name, value in before[0].items():
+                setattr(self, name, value)
             hub = runner.message_hub.runtime_info
             for key in [key for key in hub if key.startswith('best_')]:
                 del hub[key]
