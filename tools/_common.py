@@ -153,6 +153,17 @@ def teacher_model_cfg(cfg: Config) -> ConfigDict:
     return _resolve(cfg, 'teacher')
 
 
+def resolve_models(cfg: Config) -> None:
+    """Put the model configs in the place of references to them.
+
+    Args:
+        cfg: Changed in place, if it has a student and a teacher.
+    """
+    if is_distillation(cfg):
+        cfg.model.architecture = student_model_cfg(cfg)
+        cfg.model.teacher = teacher_model_cfg(cfg)
+
+
 def teacher_checkpoint(cfg: Config) -> tuple[str | None, str]:
     """Return the file of the teacher's weights, and where it stands."""
     teacher = cfg.model.get('teacher')

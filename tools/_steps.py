@@ -37,9 +37,11 @@ class Step:
         name: Short; names the log file and the stamp.
         command: Program and arguments.
         output: Folder or file that the command writes; removed before the
-            step runs with another command than last time.
+            step runs with another command or basis than last time.
         needs: Names of the steps that must be done before.
         title: What the step does, for the terminal.
+        basis: Stands for what the result rests on besides the command, such
+            as settings in files and the code; compared, never read.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Step:
     output: Path
     needs: tuple[str, ...] = ()
     title: str = ''
+    basis: str = ''
 
 
 class StepFailed(RuntimeError):
@@ -56,8 +59,8 @@ class StepFailed(RuntimeError):
 class StepRunner:
     """Run steps, some at a time; finished ones are not run again.
 
-    A step is done when its stamp says so for this very command and these
-    very commands of all that it needs. An unfinished one is run again over
+    A step is done when its stamp says so for this very command and basis,
+    and for those of all that it needs. An unfinished one is run again over
     what it has left behind, so that it may resume.
 
     Args:
@@ -212,9 +215,9 @@ def digest(line: str) -> str | None:
 
 
 def _identity(step: Step, identities: Mapping[str, str]) -> str:
-    """Return a hash of a command and of all that went before it."""
+    """Return a hash of a step and of all that went before it."""
     before = [identities[name] for name in step.needs]
-    text = json.dumps([list(step.command), before])
+    text = json.dumps([list(step.command), step.basis, before])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -9,6 +9,7 @@ goes on where it was; done, it prints the table again.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -17,11 +18,17 @@ from pathlib import Path
 
 from _steps import Step, StepFailed, StepRunner
 
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / 'mmtst'
+# The package beside this file, as in the steps, and not another installed one.
+sys.path.insert(0, str(ROOT))
 # mmengine asks setuptools for installed packages the old way.
 warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
+from _common import resolve_models, run  # noqa: E402
 from mmengine.config import Config, DictAction  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
+from mmtst import __version__  # noqa: E402
+
 RUNS = {
     'teacher': 'the teacher',
     'student': 'the student alone',
@@ -34,6 +41,9 @@ TEACHER_OPTION = {
     'tst': 'model.teacher_ckpt',
 }
 METRICS = ('coco/bbox_mAP', 'coco/bbox_mAP_50')
+# What mmdet's metric writes into the log as it begins, and if it has nothing.
+EVALUATING = 'Evaluating bbox...'
+FOUND_NOTHING = 'The testing results of the whole dataset is empty.'
 EXPORTED = Path('exported/student.pth')
 GRID = Path('augmentation/augmentation_0.png')
 PLOTS = (Path('policy/policy_selected.png'), Path('policy/policy_all.png'))
@@ -110,6 +120,8 @@ def plan(args: argparse.Namespace) -> list[Step]:
     work = Path(args.work_dir)
     data = work / 'data'
     tst = (_config('tst'), final_checkpoint(args, 'tst'), '--data-root', data)
+    code = _code()
+    settings = {name: code + _settings(args, name) for name in RUNS}
     return [
         Step(
             'data',
@@ -124,14 +136,16 @@ def plan(args: argparse.Namespace) -> list[Step]:
             ),
             data,
             title='draws the shapes set',
+            basis=code,
         ),
-        *(_training(args, name, data) for name in RUNS),
+        *(_training(args, name, data, settings[name]) for name in RUNS),
         Step(
             'export',
             _tool('export_student', *tst[:2], work / EXPORTED, *tst[2:]),
             (work / EXPORTED).parent,
             ('tst',),
             'exports the student of TST',
+            settings['tst'],
         ),
         Step(
             'browse',
@@ -145,6 +159,7 @@ def plan(args: argparse.Namespace) -> list[Step]:
             (work / GRID).parent,
             ('tst',),
             'draws images before and after the augmentation',
+            settings['tst'],
         ),
         Step(
             'plot',
@@ -157,6 +172,7 @@ def plan(args: argparse.Namespace) -> list[Step]:
             (work / PLOTS[0]).parent,
             ('tst',),
             'plots the policy',
+            code,
         ),
     ]
 
@@ -174,8 +190,8 @@ def last_metrics(folder: Path) -> dict[str, float]:
         folder: A work dir; a resumed training has several logs in it.
 
     Returns:
-        ``coco/bbox_mAP`` and ``coco/bbox_mAP_50``, in [0, 1]; 0 where no
-        validation found anything, which mmdet then does not log.
+        ``coco/bbox_mAP`` and ``coco/bbox_mAP_50``, in [0, 1]; 0 where it
+        found nothing, which mmdet then has no metrics of.
 
     Raises:
         StepFailed: There is no log.
@@ -187,8 +203,11 @@ def last_metrics(folder: Path) -> dict[str, float]:
         lines = log.read_text(encoding='utf-8').splitlines()
         for line in reversed(lines):
             found = json.loads(line)
-            if METRICS[0] in found:
-                return {key: float(found[key]) for key in METRICS}
+            if not _is_validation(found):
+                continue
+            if _found_nothing(log.parents[1]):
+                found = {}
+            return {key: float(found.get(key, 0.0)) for key in METRICS}
     return dict.fromkeys(METRICS, 0.0)
 
 
@@ -233,7 +252,27 @@ def main(argv: list[str] | None = None) -> None:
         print(f'{title:<30}{work / name}')
 
 
-def _training(args: argparse.Namespace, name: str, data: Path) -> Step:
+def _is_validation(line: dict[str, float]) -> bool:
+    """Tell a validation from a training's steps and from a search's."""
+    return 'time' in line and 'loss' not in line
+
+
+def _found_nothing(folder: Path) -> bool:
+    """Tell whether the last validation of one start had no detections.
+
+    The scalars do not say so: mmengine writes the metrics of the validation
+    before once more.
+    """
+    for log in folder.glob('*.log'):
+        text = log.read_text(encoding='utf-8')
+        if FOUND_NOTHING in text.rpartition(EVALUATING)[2]:
+            return True
+    return False
+
+
+def _training(
+    args: argparse.Namespace, name: str, data: Path, basis: str
+) -> Step:
     options = [
         # Pictures this small load faster than they travel from a worker.
         'train_dataloader.num_workers=0',
@@ -261,7 +300,34 @@ def _training(args: argparse.Namespace, name: str, data: Path) -> Step:
         '--cfg-options',
         *options,
     )
-    return Step(name, command, work_dir, tuple(needs), f'trains {RUNS[name]}')
+    title = f'trains {RUNS[name]}'
+    return Step(name, command, work_dir, tuple(needs), title, basis)
+
+
+def _settings(args: argparse.Namespace, name: str) -> str:
+    """Return a hash of a config, with its bases and models resolved."""
+    cfg = _read_config(args, name)
+    resolve_models(cfg)
+    text = json.dumps(cfg.to_dict(), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _code() -> str:
+    """Return a hash of the version and the files of the package.
+
+    Which of them a step uses is not told apart: after an edit of any, all
+    steps are run again.
+    """
+    files = sorted(
+        path
+        for path in PACKAGE.rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts
+    )
+    whole = hashlib.sha256(__version__.encode())
+    for path in files:
+        whole.update(str(path.relative_to(PACKAGE)).encode())
+        whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()
 
 
 def _read_config(args: argparse.Namespace, name: str) -> Config:
@@ -292,4 +358,4 @@ def _cores() -> int:
 
 
 if __name__ == '__main__':
-    main()
+    run(main)

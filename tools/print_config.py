@@ -5,14 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from _common import (
-    add_config_arguments,
-    is_distillation,
-    read_config,
-    run,
-    student_model_cfg,
-    teacher_model_cfg,
-)
+from _common import add_config_arguments, read_config, resolve_models, run
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -33,9 +26,8 @@ def main(argv: list[str] | None = None) -> None:
     """Print, and save where asked to."""
     args = parse_args(argv)
     cfg = read_config(args)
-    if args.resolve and is_distillation(cfg):
-        cfg.model.architecture = student_model_cfg(cfg)
-        cfg.model.teacher = teacher_model_cfg(cfg)
+    if args.resolve:
+        resolve_models(cfg)
     print(cfg.pretty_text)
     if args.save_path is not None:
         Path(args.save_path).parent.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmtst.augmentation.base import AFFINE_OPERATORS, OPERATORS, AugmentRecord
-from mmtst.augmentation.color_encoder import KERNEL, center_tap
-from mmtst.augmentation.fixed_ops import cutout, equalize
+from mmtst.augmentation.color_encoder import KERNEL
+from mmtst.augmentation.fixed_ops import cutout, equalize, invert_kernel
 from mmtst.augmentation.image_space import ImageSpace
 from mmtst.geometry import valid_mask, warp_images
 
@@ -117,7 +117,8 @@ def add_color(
     total = torch.zeros_like(raw)
     linear = gates.detach()[:, _AFFINE:_EQUALIZE].amax()
     if bool(torch.maximum(linear, gates.detach()[:, _INVERT].amax()) > 0):
-        inverting = gates[:, _INVERT].view(-1, 1, 1, 1, 1) * _invert(raw)
+        weight = gates[:, _INVERT].view(-1, 1, 1, 1, 1)
+        inverting = weight * invert_kernel(raw)
         total = _convolve(raw, valid, kernels[rows].to(dtype) + inverting)
     for column, change in (
         (_EQUALIZE, _equalize_change),
@@ -162,12 +163,6 @@ def _convolve(raw: Tensor, valid: Tensor, kernels: Tensor) -> Tensor:
         groups=count,
     )
     return output.view(count, 3, height, width)
-
-
-def _invert(like: Tensor) -> Tensor:
-    """Return the kernel of Invert's difference, -2 (x - 1/2)."""
-    channels = torch.eye(3, 4, dtype=like.dtype, device=like.device)
-    return -2 * channels[:, :, None, None] * center_tap(like)
 
 
 def _equalize_change(

@@ -1,7 +1,8 @@
 """Apply the operators that have a probability but no magnitude.
 
-All take and give raw images, RGB in [0, 1], and touch only the valid region
-of each: rows before its height, columns before its width.
+All are for raw images, RGB in [0, 1], and touch only the valid region of
+each: rows before its height, columns before its width. Invert is linear and
+given as a kernel, so that it joins the convolution of the learned ones.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import torch
 import torchvision.transforms.functional as tvf
 from torch import Tensor
+
+from mmtst.augmentation.color_encoder import center_tap
 
 
 def equalize(raw: Tensor, sizes: Tensor) -> Tensor:
@@ -30,9 +33,17 @@ def equalize(raw: Tensor, sizes: Tensor) -> Tensor:
     return result
 
 
-def invert(raw: Tensor) -> Tensor:
-    """Return ``1 - raw``, which is linear: -2 (raw - 1/2) is added."""
-    return 1 - raw
+def invert_kernel(like: Tensor) -> Tensor:
+    """Return the kernel of what Invert adds, (1 - x) - x = -2 (x - 1/2).
+
+    Args:
+        like: Gives the device and the type.
+
+    Returns:
+        (3, 4, 5, 5), for three channels of x - 1/2 and the valid region.
+    """
+    channels = torch.eye(3, 4, dtype=like.dtype, device=like.device)
+    return -2 * channels[:, :, None, None] * center_tap(like)
 
 
 def cutout_mask(

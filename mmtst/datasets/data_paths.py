@@ -119,11 +119,16 @@ def _leaves(dataset: Any, where: str) -> Iterator[tuple[str, ConfigDict]]:
         yield where, dataset
 
 
-def is_remote(dataset: ConfigDict) -> bool:
-    """Tell whether a data set lies behind a URL or another backend."""
-    backend = dataset.get('backend_args') or {}
+def is_remote(cfg: Mapping[str, Any]) -> bool:
+    """Tell whether a data set, or a step of its pipeline, reads elsewhere.
+
+    Args:
+        cfg: Its config; a URL as ``data_root`` and a backend that is not the
+            local one in ``backend_args`` count.
+    """
+    backend = cfg.get('backend_args') or {}
     remote = backend.get('backend', 'local') != 'local'
-    return remote or '://' in str(dataset.get('data_root') or '')
+    return remote or '://' in str(cfg.get('data_root') or '')
 
 
 def _parts(dataset: ConfigDict) -> Iterator[tuple[str, str]]:

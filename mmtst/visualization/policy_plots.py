@@ -62,7 +62,7 @@ def policy_curves(
         raise ConfigError(
             'the policy log has no lines: no search has run yet',
             where=label,
-            fix='wait for the first search (begin of the search hook)',
+            fix='wait for the first search (`at` of PolicySearchHook)',
         )
     updates: list[int] = []
     starts: list[int] = []

@@ -4,13 +4,14 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps
 
 from mmtst.augmentation.fixed_ops import (
     cutout,
     cutout_mask,
     equalize,
-    invert,
+    invert_kernel,
 )
 
 # More than 255 pixels each: equalizing fewer is the identity.
@@ -45,10 +46,11 @@ def test_equalize_clips_and_leaves_its_input_alone():
     assert result.max() <= 1
 
 
-def test_invert_twice_is_the_identity(generator):
+def test_invert_adds_what_makes_one_minus_the_image(generator):
     raw = images(generator)
-    torch.testing.assert_close(invert(invert(raw)), raw)
-    assert invert(torch.zeros(1)).item() == 1
+    inputs = torch.cat([raw - 0.5, torch.ones_like(raw[:, :1])], dim=1)
+    change = F.conv2d(inputs, invert_kernel(raw), padding=2)
+    torch.testing.assert_close(raw + change, 1 - raw)
 
 
 @pytest.mark.parametrize('fraction', [0.125, 0.5, 1.0])

@@ -13,8 +13,17 @@ def demo(load_tool):
     return load_tool('demo')
 
 
+TRAINING = {'loss': 1.0, 'time': 0.1, 'step': 10}
+NO_METRICS = {'data_time': 0.1, 'time': 0.1, 'step': 2}
+EMPTY = '- ERROR - The testing results of the whole dataset is empty.'
+
+
 def metrics(ap):
     return {'coco/bbox_mAP': ap, 'coco/bbox_mAP_50': 2 * ap}
+
+
+def validation(ap):
+    return metrics(ap) | NO_METRICS
 
 
 def write_log(folder, *lines):
@@ -52,15 +61,103 @@ def test_options_reach_their_trainings(demo, tmp_path):
 
 
 def test_metrics_are_those_of_the_last_validation(demo, tmp_path):
-    write_log(tmp_path / '2026_01', metrics(0.1), {'loss': 1.0})
-    write_log(tmp_path / '2026_02', metrics(0.2), metrics(0.3), {'loss': 1.0})
-    write_log(tmp_path / '2026_03', {'loss': 1.0})
-    assert demo.last_metrics(tmp_path)['coco/bbox_mAP'] == 0.3
+    search = {'search/objective': 1.0, 'policy/prob/Cutout': 0.5, 'step': 3}
+    write_log(tmp_path / '2026_01', validation(0.1), TRAINING)
+    write_log(
+        tmp_path / '2026_02',
+        validation(0.2),
+        TRAINING,
+        validation(0.3),
+        search,
+        TRAINING,
+    )
+    write_log(tmp_path / '2026_03', TRAINING, search)
+    assert demo.last_metrics(tmp_path) == metrics(0.3)
 
 
-def test_no_detections_are_an_ap_of_zero(demo, tmp_path):
-    write_log(tmp_path / '2026_01', {'loss': 1.0})
+@pytest.mark.parametrize(
+    'lines',
+    [
+        [TRAINING],
+        [TRAINING, NO_METRICS],
+        [TRAINING, validation(0.3), TRAINING, NO_METRICS],
+    ],
+)
+def test_no_detections_are_an_ap_of_zero(demo, tmp_path, lines):
+    write_log(tmp_path / '2026_01', *lines)
     assert set(demo.last_metrics(tmp_path).values()) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ('ends', 'ap'), [((EMPTY, 'Done'), 0.3), (('Done', EMPTY), 0.0)]
+)
+def test_metrics_that_mmengine_repeats_do_not_count(demo, tmp_path, ends, ap):
+    write_log(tmp_path / '2026_01', validation(0.3), validation(0.3))
+    lines = []
+    for epoch, end in enumerate(ends, start=1):
+        lines += ['- INFO - Evaluating bbox...', end]
+        lines += [f'- INFO - Epoch(val) [{epoch}][4/4]  coco/bbox_mAP: 0.3']
+    path = tmp_path / '2026_01' / '2026_01.log'
+    path.write_text('\n'.join(lines))
+    assert demo.last_metrics(tmp_path) == metrics(ap)
+
+
+def bases(demo, folder):
+    args = demo.parse_args(['--work-dir', str(folder)])
+    return {step.name: step.basis for step in demo.plan(args)}
+
+
+def test_an_edited_config_changes_the_steps_that_read_it(
+    demo, tmp_path, monkeypatch
+):
+    before = bases(demo, tmp_path)
+    config = tmp_path / 'tst.py'
+    text = f'_base_ = {str(demo._config("tst"))!r}\n'
+    # In what is merged into the teacher's own file.
+    text += 'model = dict(teacher=dict(cfg_options=dict(neck=dict(a=1))))\n'
+    config.write_text(text)
+    found = demo._config
+    monkeypatch.setattr(
+        demo, '_config', lambda name: config if name == 'tst' else found(name)
+    )
+    after = bases(demo, tmp_path)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {'tst', 'export', 'browse'}
+
+
+def test_an_edited_model_file_changes_the_steps_too(
+    demo, tmp_path, monkeypatch
+):
+    before = bases(demo, tmp_path)
+
+    def resolve(cfg):
+        if 'architecture' in cfg.model:
+            cfg.model.architecture = dict(type='Other')
+
+    monkeypatch.setattr(demo, 'resolve_models', resolve)
+    after = bases(demo, tmp_path)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {'kd', 'tst', 'export', 'browse'}
+
+
+def test_edited_code_and_another_version_change_all_steps(
+    demo, tmp_path, monkeypatch
+):
+    seen = [bases(demo, tmp_path)]
+    assert bases(demo, tmp_path) == seen[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(demo, '__version__', '99')
+        seen.append(bases(demo, tmp_path))
+    package = tmp_path / 'package'
+    (package / '__pycache__').mkdir(parents=True)
+    monkeypatch.setattr(demo, 'PACKAGE', package)
+    for text in ('one', 'two'):
+        (package / 'module.py').write_text(text)
+        seen.append(bases(demo, tmp_path))
+    (package / '__pycache__' / 'module.pyc').touch()
+    assert bases(demo, tmp_path) == seen[-1]
+    for name in seen[0]:
+        assert len({step[name] for step in seen}) == len(seen)
 
 
 def test_missing_log_says_where(demo, tmp_path):

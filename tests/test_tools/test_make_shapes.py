@@ -19,5 +19,5 @@ def test_writes_once_and_refuses_other_settings(load_tool, tmp_path, capsys):
     assert 'already' in capsys.readouterr().out
     with pytest.raises(SystemExit, match='other settings'):
         make([*arguments, '--seed', '1'])
-    with pytest.raises(SystemExit, match='at least 32'):
+    with pytest.raises(SystemExit, match='from 32'):
         make([str(tmp_path / 'tiny'), '--size', '8'])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -72,6 +73,15 @@ def test_a_changed_step_starts_from_nothing(steps, tmp_path):
     assert folder.exists()
     assert not (folder / 'old').exists()
     assert plan.folder == tmp_path
+
+
+def test_another_basis_is_a_change_too(steps, tmp_path):
+    plan = Plan(steps, tmp_path)
+    first, second = plan.step('a'), plan.step('b', ('a',))
+    plan.run(first, second)
+    changed = replace(first, basis='new')
+    assert plan.run(changed, second) == ['a', 'b', 'a', 'b']
+    assert plan.run(changed, second) == ['a', 'b', 'a', 'b']
 
 
 def test_lost_output_is_made_again(steps, tmp_path):

@@ -172,3 +172,26 @@ def test_a_broken_image_is_named(tool, plain_config, shapes, tmp_path):
     )
     assert code == 1
     assert f'failed to load image: {broken}' in text
+
+
+def test_an_empty_image_is_refused_before_the_start(
+    tool, plain_config, shapes, tmp_path
+):
+    data = tmp_path / 'data'
+    shutil.copytree(shapes, data)
+    empty = sorted((data / 'train').iterdir())[0]
+    empty.write_bytes(b'')
+    code, text = tool(
+        'train',
+        plain_config,
+        '--data-root',
+        data,
+        '--work-dir',
+        tmp_path / 'run',
+        cwd=tmp_path,
+    )
+    assert code == 1
+    assert 'Traceback' not in text
+    assert 'train: 1 of 8 images are empty files' in text
+    assert str(empty) in text
+    assert not (tmp_path / 'run').exists()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from inspect import signature
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
 from mmtst.augmentation.base import MAGNITUDE_OPERATORS, OPERATORS
+from mmtst.engine.hooks import PolicySearchHook
 from mmtst.utils.errors import ConfigError
 from mmtst.visualization import policy_plots
 from mmtst.visualization.policy_plots import (
@@ -76,8 +80,11 @@ def test_long_names_of_the_columns_are_read_too():
 
 
 def test_log_without_lines_says_so():
-    with pytest.raises(ConfigError, match='no search has run yet'):
+    with pytest.raises(ConfigError, match='no search has run yet') as error:
         policy_curves([], 'work_dirs/x')
+    named = re.search(r'`(\w+)` of PolicySearchHook', str(error.value))
+    assert named is not None
+    assert named[1] in signature(PolicySearchHook).parameters
 
 
 def test_line_without_an_operator_is_refused():

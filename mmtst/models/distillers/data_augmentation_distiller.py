@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import Parameter, signature
 from typing import Any
 
 from mmrazor.models.distillers import ConfigurableDistiller
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmtst.registry import MODELS
 from mmtst.utils.errors import ConfigError
+
+_MAPPINGS = 'model.distiller.loss_forward_mappings'
 
 
 @MODELS.register_module()
@@ -25,7 +28,7 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
 
     Raises:
         ConfigError: A mapping names an unknown loss, recorder, connector or
-            argument.
+            argument, or leaves out an argument that its loss needs.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -44,7 +47,6 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
             )
         }
         mappings = cfg.get('loss_forward_mappings') or {}
-        root = 'model.distiller.loss_forward_mappings'
 
         def check(name: str, kind: str, where: str) -> None:
             if name not in names[kind]:
@@ -56,9 +58,9 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
                 )
 
         for loss, arguments in mappings.items():
-            check(loss, 'distill_losses', f'{root}.{loss}')
+            check(loss, 'distill_losses', f'{_MAPPINGS}.{loss}')
             for argument, record in arguments.items():
-                where = f'{root}.{loss}.{argument}'
+                where = f'{_MAPPINGS}.{loss}.{argument}'
                 if 'recorder' not in record or not isinstance(
                     record.get('from_student'), bool
                 ):
@@ -77,8 +79,23 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
                 f'{loss!r} has no entry in loss_forward_mappings and would '
                 'never be computed',
                 where=f'model.distiller.distill_losses.{loss}',
-                fix=f'add {root}.{loss}, or drop the loss',
+                fix=f'add {_MAPPINGS}.{loss}, or drop the loss',
             )
+
+    def _check_loss_forward_mappings(
+        self,
+        losses: nn.ModuleDict,
+        loss_forward_mappings: dict[str, dict[str, Any]],
+        student_recorders: Any,
+        teacher_recorders: Any,
+    ) -> None:
+        """Check arguments against the losses, in place of mmrazor's asserts.
+
+        The rest of what mmrazor looks at here is checked before the losses
+        are built, see :meth:`_check_mappings`.
+        """
+        for name, arguments in loss_forward_mappings.items():
+            _check_arguments(name, losses[name], set(arguments))
 
     def prepare_from_student(self, model: Any) -> None:
         """Attach the student's recorders; see :meth:`_prepare`."""
@@ -134,3 +151,32 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
         for manager in (self.student_recorders, self.teacher_recorders):
             for recorder in manager.recorders.values():
                 recorder.reset_data_buffer()
+
+
+def _check_arguments(name: str, loss: nn.Module, given: set[str]) -> None:
+    """Compare the arguments of a mapping with the signature of a loss."""
+    parameters = signature(loss.forward).parameters.values()
+    known = [
+        p
+        for p in parameters
+        if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    ]
+    names = [p.name for p in known]
+    if not any(p.kind is Parameter.VAR_KEYWORD for p in parameters):
+        for argument in sorted(given.difference(names)):
+            raise ConfigError(
+                f'the forward of {type(loss).__name__} has no argument '
+                f'{argument!r}',
+                where=f'{_MAPPINGS}.{name}.{argument}',
+                got=argument,
+                allowed=', '.join(names),
+            )
+    for p in known:
+        if p.default is Parameter.empty and p.name not in given:
+            raise ConfigError(
+                f'the forward of {type(loss).__name__} needs an argument '
+                f'{p.name!r}, and no record is mapped to it',
+                where=f'{_MAPPINGS}.{name}.{p.name}',
+                got=', '.join(sorted(given)),
+                fix=f"add {p.name}=dict(recorder='NAME', from_student=...)",
+            )

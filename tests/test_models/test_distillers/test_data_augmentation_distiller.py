@@ -81,6 +81,41 @@ def test_bad_mappings_are_refused(maps, message):
     assert 'model.distiller' in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('preds_S', 'preds_X', "MimicLoss has no argument 'preds_X'"),
+        ('preds_T', None, "MimicLoss needs an argument 'preds_T'"),
+    ],
+)
+def test_arguments_are_those_of_the_loss(old, new, message):
+    maps = mapping()
+    record = maps['loss_mimic'].pop(old)
+    if new is not None:
+        maps['loss_mimic'][new] = record
+    with pytest.raises(ConfigError, match=message) as error:
+        build(loss_forward_mappings=maps)
+    where = f'model.distiller.loss_forward_mappings.loss_mimic.{new or old}'
+    assert f'where:   {where}' in str(error.value)
+
+
+class OpenLoss(nn.Module):
+    def forward(self, preds_S, weight=1.0, **others):
+        return weight * preds_S.sum() + sum(x.sum() for x in others.values())
+
+
+def test_what_a_loss_leaves_open_may_be_given_or_not(monkeypatch):
+    monkeypatch.setattr(
+        DataAugmentationDistiller,
+        'build_distill_losses',
+        lambda self, losses: nn.ModuleDict({'loss_mimic': OpenLoss()}),
+    )
+    assert set(build().loss_forward_mappings['loss_mimic']) == {
+        'preds_S',
+        'preds_T',
+    }
+
+
 def test_unknown_modules_are_named_with_near_ones():
     recorders = dict(out=dict(type='ModuleOutputs', source='head.0'))
     distiller = build(student_recorders=recorders)
