@@ -39,6 +39,7 @@ from mmtst.models.utils import (
 from mmtst.registry import MODELS
 from mmtst.utils.compat import disable_inplace
 from mmtst.utils.errors import ConfigError
+from mmtst.utils.safe_loading import install_safe_loading
 
 
 @MODELS.register_module()
@@ -94,6 +95,8 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        # Other tools than ours build this model and then load a checkpoint.
+        install_safe_loading()
         check_control(policy)
         student = build_model(architecture, 'model.architecture')
         built_teacher = build_model(teacher, 'model.teacher')
