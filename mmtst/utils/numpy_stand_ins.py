@@ -122,10 +122,16 @@ def _scalar(dtype: object, data: object = b'') -> Any:
     return _read_array((), dtype, data, 'C')[()]
 
 
+def _empty_bytes() -> bytes:
+    """Return what the data of an empty array are pickled as."""
+    return b''
+
+
 # By the names under which numpy 1 and numpy 2 write them.
 NUMPY_GLOBALS: list[tuple[Any, str]] = [
     (DtypeStandIn, 'numpy.dtype'),
     (ArrayStandIn, 'numpy.ndarray'),
+    (_empty_bytes, 'builtins.bytes'),
     *(
         (function, f'numpy.{core}.multiarray.{name}')
         for core in ('core', '_core')
