@@ -252,6 +252,30 @@ def test_what_is_not_there_is_said_so(installed, serve, tmp_path):
         read_checkpoint(f'{serve}/none.pth', where='here')
 
 
+@pytest.mark.parametrize('rank', [0, 1])
+def test_processes_do_not_wait_for_a_file_that_is_refused(
+    rank, installed, names_of, tmp_path, write_hostile, monkeypatch
+):
+    path = tmp_path / 'net.pth'
+    write_hostile(path)
+    order, read = [], safe_loading.read_safely
+
+    def note_reading(*arguments):
+        order.append('read')
+        return read(*arguments)
+
+    monkeypatch.setattr(safe_loading, 'get_dist_info', lambda: (rank, 2))
+    monkeypatch.setattr(
+        safe_loading, 'barrier', lambda: order.append('barrier')
+    )
+    monkeypatch.setattr(safe_loading, 'read_safely', note_reading)
+    with pytest.raises(ConfigError, match='mkdir'):
+        CheckpointLoader.load_checkpoint(names_of(path)['http'], 'cpu')
+    # The first downloads; one barrier each, or one of them hangs.
+    first = ['read', 'barrier']
+    assert order == (first[::-1] if rank else first)
+
+
 @pytest.mark.parametrize('kind', ['call', 'getattr'])
 @pytest.mark.parametrize('source', ['local', 'http'])
 @pytest.mark.parametrize('use', ['load_from', 'resume', 'init_cfg', 'teacher'])
