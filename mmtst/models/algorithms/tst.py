@@ -95,8 +95,7 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
-        # Other tools than ours build this model and then load a checkpoint.
-        install_safe_loading()
+        install_safe_loading()  # Tools of others load after they built.
         check_control(policy)
         student = build_model(architecture, 'model.architecture')
         built_teacher = build_model(teacher, 'model.teacher')
