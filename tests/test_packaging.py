@@ -234,6 +234,14 @@ def test_pins_lie_in_the_ranges_that_the_package_states():
         assert requirement.specifier.contains(pin), requirement
 
 
+def test_torch_is_one_whose_weights_only_reading_holds():
+    """Up to 2.5 it could be made to run code, and knew no names."""
+    lines = (REQUIREMENTS / 'runtime.txt').read_text().splitlines()
+    (torch,) = (Requirement(x) for x in lines if x.startswith('torch>'))
+    assert not torch.specifier.contains('2.5.1')
+    assert torch.specifier.contains('2.6.0')
+
+
 def test_pre_commit_runs_the_pinned_ruff():
     text = (ROOT / '.pre-commit-config.yaml').read_text()
     (repo,) = (r for r in yaml.safe_load(text)['repos'] if 'ruff' in r['repo'])

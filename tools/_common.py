@@ -17,8 +17,10 @@ from mmengine.config import Config, ConfigDict, DictAction
 
 from mmtst.datasets import set_data_root
 from mmtst.models.build import resolve_model_cfg
-from mmtst.utils.checkpoint import allow_checkpoint_globals, read_checkpoint
+from mmtst.utils.checkpoint import read_checkpoint
 from mmtst.utils.errors import ConfigError
+from mmtst.utils.safe_loading import install_safe_loading
+from mmtst.utils.safe_reading import trust_checkpoints
 
 STUDENT_PREFIX = 'architecture.'
 _CFG_OPTIONS_HELP = (
@@ -48,6 +50,16 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add what every tool takes that reads checkpoints."""
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='read checkpoints as pickles, which can run any code with your '
+        'rights; only for files whose source you trust',
+    )
+
+
 def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every tool takes that builds a runner."""
     parser.add_argument(
@@ -71,11 +83,14 @@ def read_config(args: argparse.Namespace) -> Config:
     Args:
         args: From a parser with the arguments of
             :func:`add_config_arguments` and, maybe, those of
-            :func:`add_launch_arguments`.
+            :func:`add_launch_arguments` and :func:`add_trust_argument`.
 
     Raises:
         ConfigError: There is no such file, or it cannot be read.
     """
+    # Before anything is read; mmengine's own resume and load_from included.
+    install_safe_loading()
+    trust_checkpoints(getattr(args, 'trust_checkpoint', False))
     path = args.config
     if not os.path.isfile(path):
         raise ConfigError(
@@ -244,5 +259,3 @@ def _put_launch_arguments(cfg: Config, args: argparse.Namespace) -> None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = os.path.join('work_dirs', Path(args.config).stem)
-    # mmengine's own resume and load_from read files too.
-    allow_checkpoint_globals()

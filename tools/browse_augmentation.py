@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from _common import (
     add_config_arguments,
+    add_trust_argument,
     read_config,
     read_weights,
     run,
@@ -44,6 +45,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
+    add_trust_argument(parser)
     parser.add_argument('--num', type=int, default=6, help='how many images')
     parser.add_argument(
         '--output-dir', default='.', help='folder for augmentation_*.png'

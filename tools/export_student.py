@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from _common import (
     add_config_arguments,
+    add_trust_argument,
     read_config,
     read_weights,
     run,
@@ -60,6 +61,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
+    add_trust_argument(parser)
     parser.add_argument('checkpoint', help='checkpoint of the distillation')
     parser.add_argument('out', help='checkpoint to write, a .pth file')
     return parser.parse_args(argv)

@@ -9,6 +9,7 @@ from typing import Any, cast
 from _common import (
     add_config_arguments,
     add_launch_arguments,
+    add_trust_argument,
     check_file,
     read_config,
     read_weights,
@@ -63,6 +64,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         'be left out with --teacher',
     )
     add_launch_arguments(parser)
+    add_trust_argument(parser)
     parser.add_argument(
         '--teacher',
         action='store_true',

@@ -7,6 +7,7 @@ import argparse
 from _common import (
     add_config_arguments,
     add_launch_arguments,
+    add_trust_argument,
     check_file,
     read_config,
     run,
@@ -27,6 +28,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
     add_launch_arguments(parser)
+    add_trust_argument(parser)
     parser.add_argument(
         '--amp', action='store_true', help='train in mixed precision'
     )

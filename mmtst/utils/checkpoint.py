@@ -1,78 +1,20 @@
-"""Read checkpoints without executing what they contain.
-
-mmengine's own checkpoint files hold, beside tensors, the log history
-(`HistoryBuffer`, numpy arrays) and a reference to ``getattr``. torch's
-weights-only reader refuses all of these. Here just what such a file needs is
-allowed, and ``getattr`` is replaced by one that hands out nothing but
-``HistoryBuffer``'s statistics: the real one would let a file reach any
-function.
-"""
+"""Read checkpoints, and load what must fit exactly."""
 
 from __future__ import annotations
 
-import codecs
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
-from numpy._core import multiarray
+from mmengine.runner import CheckpointLoader
 
 from mmtst.utils.errors import ConfigError
-
-_STATISTICS = ('min', 'max', 'mean', 'current', 'statistics')
-
-
-def _statistics_getattr(owner: object, name: str) -> Any:
-    """Return one of ``HistoryBuffer``'s statistics; refuse all else."""
-    if owner is HistoryBuffer and name in _STATISTICS:
-        return getattr(HistoryBuffer, name)
-    raise ValueError(
-        f'the checkpoint asks for attribute {name!r} of {owner!r}; only the '
-        'statistics of HistoryBuffer are handed out'
-    )
-
-
-def _codecs_encode(text: str, encoding: str = 'utf-8') -> bytes:
-    """Encode as numpy's pickles do (latin1), with no other codec."""
-    if encoding not in ('latin1', 'utf-8'):
-        raise ValueError(f'the checkpoint asks for codec {encoding!r}')
-    return codecs.encode(text, encoding)
-
-
-def allow_checkpoint_globals() -> None:
-    """Let ``torch.load(weights_only=True)`` read mmengine's files.
-
-    Acts on torch's process-wide list, so that mmengine's own resume and
-    ``load_from`` profit too. Calling it again changes nothing.
-    """
-    numpy_types: list[Any] = [
-        (multiarray._reconstruct, f'numpy.{core}.multiarray._reconstruct')
-        for core in ('core', '_core')
-    ]
-    numpy_types += [
-        (multiarray.scalar, f'numpy.{core}.multiarray.scalar')
-        for core in ('core', '_core')
-    ]
-    dtype_classes = {
-        type(np.dtype(code)) for code in '?bhilqBHILQefdgSU' if code
-    }
-    torch.serialization.add_safe_globals(
-        [
-            HistoryBuffer,
-            np.ndarray,
-            np.dtype,
-            *numpy_types,
-            *sorted(dtype_classes, key=lambda cls: cls.__name__),
-            (_statistics_getattr, 'builtins.getattr'),
-            (_codecs_encode, '_codecs.encode'),
-        ]
-    )
+from mmtst.utils.safe_loading import install_safe_loading
+from mmtst.utils.safe_reading import CheckpointError
 
 
 def read_checkpoint(path: str | Path, *, where: str) -> dict[str, Any]:
-    """Read a checkpoint file onto the CPU, weights only.
+    """Read a checkpoint onto the CPU, without executing it.
 
     Args:
         path: A local file, or anything mmengine's loader takes (URL,
@@ -87,15 +29,14 @@ def read_checkpoint(path: str | Path, *, where: str) -> dict[str, Any]:
         ConfigError: The file is missing, is no checkpoint, or holds objects
             that are not read for safety.
     """
-    allow_checkpoint_globals()
+    install_safe_loading()
     name = str(path)
     try:
-        if '://' in name:
-            from mmengine.runner.checkpoint import _load_checkpoint
-
-            content = _load_checkpoint(name, map_location='cpu')
-        else:
-            content = torch.load(name, map_location='cpu', weights_only=True)
+        content = CheckpointLoader.load_checkpoint(
+            name, 'cpu', logger='silent'
+        )
+    except CheckpointError as error:
+        raise error.at(where) from error
     except FileNotFoundError as error:
         raise ConfigError(
             'the checkpoint does not exist',
@@ -105,11 +46,7 @@ def read_checkpoint(path: str | Path, *, where: str) -> dict[str, Any]:
         ) from error
     except Exception as error:
         raise ConfigError(
-            f'the checkpoint cannot be read: {error}',
-            where=where,
-            got=name,
-            allowed='a checkpoint of mmengine, mmdet, mmseg or mmpretrain, or '
-            'a state dict saved by torch',
+            f'the checkpoint cannot be read: {error}', where=where, got=name
         ) from error
     if not isinstance(content, dict):
         raise ConfigError(

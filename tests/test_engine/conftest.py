@@ -27,7 +27,7 @@ from torch import nn
 
 from mmtst.augmentation.base import Policy
 from mmtst.models.objectives.gap_result import PARTS, GapResult
-from mmtst.utils.checkpoint import allow_checkpoint_globals
+from mmtst.utils.safe_loading import install_safe_loading
 
 TARGET = 1.5
 
@@ -209,7 +209,7 @@ def make_runner(tmp_path: Path) -> Iterator[Callable[..., Runner]]:
     ``model``, options of the fake; further top-level keys of the config.
     """
 
-    allow_checkpoint_globals()
+    install_safe_loading()
 
     def build(
         search: dict[str, Any] | None,

@@ -49,7 +49,7 @@ def test_a_bare_state_dict_is_wrapped(tmp_path):
 def test_hostile_files_are_not_executed(tmp_path):
     path, proof = tmp_path / 'bad.pth', tmp_path / 'executed'
     torch.save(dict(state_dict={}, extra=Hostile(proof)), path)
-    with pytest.raises(ConfigError, match='cannot be read'):
+    with pytest.raises(ConfigError, match='is not read.*mkdir'):
         read_checkpoint(path, where='here')
     assert not proof.exists()
 

@@ -42,6 +42,7 @@ from mmtst.registry import MODELS
 from mmtst.utils.checks import check_number
 from mmtst.utils.compat import disable_inplace
 from mmtst.utils.errors import ConfigError
+from mmtst.utils.safe_loading import install_safe_loading
 
 # Options of the parent that TST leaves no choice in.
 _FIXED = {
@@ -105,6 +106,7 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
+        install_safe_loading()  # Tools of others load after they built.
         check_control(policy)
         for name, value in kwargs.items():
             if name in _FIXED and value != _FIXED[name]:

@@ -1,0 +1,147 @@
+"""Make mmengine read every checkpoint without executing it."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from mmengine.dist import barrier, get_dist_info
+from mmengine.fileio import get_file_backend
+from mmengine.runner import CheckpointLoader
+from mmengine.runner import checkpoint as mmengine_checkpoint
+
+from mmtst.utils.safe_reading import CheckpointError, read_safely
+
+
+def install_safe_loading() -> None:
+    """Make mmengine read every checkpoint without executing it.
+
+    Replaces what mmengine's ``CheckpointLoader`` has for local files and for
+    all its URL schemes; so resuming, ``load_from``, ``init_cfg`` and
+    ``init_detector`` are safe for the rest of the process. Calling it again
+    changes nothing.
+    """
+    for prefixes, loader in _SCHEMES:
+        CheckpointLoader.register_scheme(prefixes, loader, force=True)
+
+
+# The loaders have the names and arguments of mmengine's, which logs them.
+
+
+def load_from_local(filename: str, map_location: Any = None) -> Any:
+    """Read a local file."""
+    path = os.path.expanduser(filename)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'{filename} can not be found.')
+    return read_safely(
+        filename,
+        lambda safe: torch.load(
+            path, map_location=map_location, weights_only=safe
+        ),
+    )
+
+
+def load_from_http(
+    filename: str, map_location: Any = None, model_dir: str | None = None
+) -> Any:
+    """Download a file, unless torch's cache has it, and read it.
+
+    Among several processes the first downloads it for all.
+    """
+
+    def load(safe: bool) -> Any:
+        return torch.hub.load_state_dict_from_url(
+            filename,
+            model_dir=model_dir,
+            map_location=map_location,
+            progress=sys.stderr.isatty(),
+            weights_only=safe,
+        )
+
+    rank, _ = get_dist_info()
+    if rank > 0:
+        barrier()
+        return read_safely(filename, load)
+    try:
+        return read_safely(filename, load)
+    finally:
+        # Also where it failed: the others wait.
+        barrier()
+
+
+def load_from_pavi(filename: str, map_location: Any = None) -> Any:
+    """Read a file of the model cloud of that name."""
+    from pavi import modelcloud  # type: ignore[import-not-found]
+
+    model = modelcloud.get(filename.removeprefix('pavi://'))
+    with TemporaryDirectory() as folder:
+        path = os.path.join(folder, model.name)
+        model.download(path)
+        return load_from_local(path, map_location)
+
+
+def load_from_ceph(
+    filename: str, map_location: Any = None, backend: str = 'petrel'
+) -> Any:
+    """Read a file of an object store."""
+    store = get_file_backend(filename, backend_args={'backend': backend})
+    content = store.get(filename)
+    return read_safely(
+        filename,
+        lambda safe: torch.load(
+            io.BytesIO(content), map_location=map_location, weights_only=safe
+        ),
+    )
+
+
+def load_from_torchvision(filename: str, map_location: Any = None) -> Any:
+    """Read weights of torchvision by the model's name."""
+    urls = mmengine_checkpoint.get_torchvision_models()
+    return load_from_http(_look_up(filename, urls), map_location)
+
+
+def load_from_openmmlab(filename: str, map_location: Any = None) -> Any:
+    """Read weights of OpenMMLab's backbones by the model's name."""
+    names = mmengine_checkpoint.get_deprecated_model_names()
+    scheme, name = filename.split('://', 1)
+    current = f'{scheme}://{names.get(name, name)}'
+    found = _look_up(current, mmengine_checkpoint.get_external_models())
+    if found.startswith(('http://', 'https://')):
+        return load_from_http(found, map_location)
+    home = mmengine_checkpoint._get_mmengine_home()
+    return load_from_local(os.path.join(home, found), map_location)
+
+
+def load_from_mmcls(filename: str, map_location: Any = None) -> Any:
+    """Read the backbone out of a classifier of mmpretrain."""
+    urls = mmengine_checkpoint.get_mmcls_models()
+    content = load_from_http(_look_up(filename, urls), map_location)
+    return mmengine_checkpoint._process_mmcls_checkpoint(content)
+
+
+def _look_up(filename: str, table: dict[str, str]) -> str:
+    name = filename.split('://', 1)[1]
+    if name not in table:
+        raise CheckpointError(
+            'no weights of this name are known',
+            got=filename,
+            fix="look the name up in mmengine's hub, or give a file or URL",
+        )
+    return table[name]
+
+
+# The prefixes are mmengine's own, regular expressions included.
+_SCHEMES: tuple[tuple[tuple[str, ...], Callable[..., Any]], ...] = (
+    (('',), load_from_local),
+    (('http://', 'https://'), load_from_http),
+    (('pavi://',), load_from_pavi),
+    ((r'(\S+\:)?s3://', r'(\S+\:)?petrel://'), load_from_ceph),
+    (('modelzoo://', 'torchvision://'), load_from_torchvision),
+    (('open-mmlab://', 'openmmlab://'), load_from_openmmlab),
+    (('mmcls://',), load_from_mmcls),
+)

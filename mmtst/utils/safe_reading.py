@@ -1,0 +1,180 @@
+"""Read pickled checkpoints without running what they name.
+
+A pickle runs what it names, and a checkpoint is a pickle. torch's
+weights-only reader refuses what is not on a list; mmengine's files need a few
+things beside tensors, and the list here has just these. Where a name on it
+would reach further than needed (``getattr``, numpy's unpickling), a stand-in
+takes its place. Texts of configs are dropped, since those who find them
+execute them.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from mmengine.logging import HistoryBuffer, print_log
+
+from mmtst.utils.errors import ConfigError
+from mmtst.utils.numpy_stand_ins import NUMPY_GLOBALS, restore
+
+_STATISTICS = ('min', 'max', 'mean', 'current', 'statistics')
+_READABLE = (
+    'a checkpoint of mmengine, mmdet, mmseg or mmpretrain, or a state dict '
+    'saved by torch'
+)
+_trusted = False
+
+
+class CheckpointError(ConfigError):
+    """Report a checkpoint that is not read; see :class:`ConfigError`."""
+
+    def __init__(self, what: str, **lines: Any) -> None:
+        super().__init__(what, **lines)
+        self._what, self._lines = what, lines
+
+    def at(self, where: str) -> CheckpointError:
+        """Return the same with the option that named the file."""
+        return CheckpointError(self._what, **{**self._lines, 'where': where})
+
+
+def trust_checkpoints(trusted: bool = True) -> None:
+    """Let checkpoints run code while they are read, or stop that.
+
+    Args:
+        trusted: Whether every file read from here on, in this process, is
+            known to come from a trusted source.
+    """
+    global _trusted
+    _trusted = trusted
+    if trusted:
+        print_log(
+            'Checkpoints are read as pickles from here on: each can run any '
+            'code with your rights. Do this only with files whose source you '
+            'trust.',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _statistics_getattr(owner: object, name: object) -> Any:
+    """Return one of ``HistoryBuffer``'s statistics; refuse all else."""
+    known = isinstance(name, str) and name in _STATISTICS
+    if owner is HistoryBuffer and known:
+        return getattr(HistoryBuffer, str(name))
+    raise UnpicklingError(f'attribute {name!r} of {owner!r}')
+
+
+_ALLOWED: list[Any] = [
+    HistoryBuffer,
+    (_statistics_getattr, 'builtins.getattr'),
+    *NUMPY_GLOBALS,
+]
+
+
+def _name_of(entry: Any) -> str:
+    if isinstance(entry, tuple):
+        return str(entry[1])
+    return f'{entry.__module__}.{entry.__qualname__}'
+
+
+@contextmanager
+def _allowing() -> Iterator[None]:
+    """Put our list on torch's, for the time of one reading.
+
+    What others have allowed stays allowed, but not under a name of ours:
+    another package's ``getattr`` would be the real one. ``HistoryBuffer``
+    keeps the statistics that a file brings for the whole class; they go.
+    """
+    statistics = dict(HistoryBuffer._statistics_methods)
+    before = torch.serialization.get_safe_globals()
+    own = {_name_of(entry) for entry in _ALLOWED}
+    others = [entry for entry in before if _name_of(entry) not in own]
+    torch.serialization.clear_safe_globals()
+    torch.serialization.add_safe_globals([*others, *_ALLOWED])
+    try:
+        yield
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+        HistoryBuffer._statistics_methods.clear()
+        HistoryBuffer._statistics_methods.update(statistics)
+
+
+def read_safely(name: str, load: Callable[[bool], Any]) -> Any:
+    """Read a checkpoint, weights only unless checkpoints are trusted.
+
+    Args:
+        name: The file's name, for error messages.
+        load: Reads the file, as ``torch.load`` does with the
+            ``weights_only`` that it is given.
+
+    Returns:
+        The content, with real numpy arrays and without the texts of configs.
+
+    Raises:
+        CheckpointError: The file asks for what is not read, or is broken.
+        OSError: The file is not there, or cannot be fetched.
+    """
+    try:
+        # Always said to torch, whose default an environment variable moves.
+        if _trusted:
+            content = load(False)
+        else:
+            with _allowing():
+                content = restore(load(True))
+    except OSError:
+        raise
+    except UnpicklingError as error:
+        raise CheckpointError(
+            'the checkpoint is not read, since reading it could run code: it '
+            f'asks for {_asked(error)}',
+            got=name,
+            allowed="tensors, plain values, arrays of numbers and mmengine's "
+            'log history',
+            fix='take another file; only if you trust the source of this one '
+            '(it can run any code), give --trust-checkpoint to the tool, or '
+            'call mmtst.utils.safe_reading.trust_checkpoints()',
+        ) from error
+    except Exception as error:
+        raise CheckpointError(
+            f'the checkpoint cannot be read: {error}',
+            got=name,
+            allowed=_READABLE,
+        ) from error
+    return _without_configs(content)
+
+
+def _asked(error: UnpicklingError) -> str:
+    """Say what a file asked for, out of torch's long message."""
+    text = str(error).split('WeightsUnpickler error: ')[-1]
+    found = re.search(r'GLOBAL (\S+)', text)
+    if found:
+        return found[1]
+    operand = re.search(r'Unsupported operand \d+', text)
+    if operand:
+        return f'what torch.save does not write ({operand[0]})'
+    return text.strip().splitlines()[0] if text.strip() else 'something else'
+
+
+def _without_configs(content: Any) -> Any:
+    """Drop the texts of configs, in place.
+
+    mmengine's resume executes ``meta['config']``, its inferencers and
+    mmrazor's ``RuntimeInfo`` the other two. None is needed: whoever loads a
+    checkpoint here has a config.
+    """
+    if not isinstance(content, dict):
+        return content
+    hub = content.get('message_hub')
+    info = hub.get('runtime_info') if isinstance(hub, dict) else None
+    for table in (content.get('meta'), info):
+        if isinstance(table, dict):
+            table.pop('config', None)
+            table.pop('cfg', None)
+    return content
