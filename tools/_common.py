@@ -18,6 +18,7 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmtst.datasets import set_data_root
 from mmtst.models.build import resolve_model_cfg
 from mmtst.utils.checkpoint import read_checkpoint
+from mmtst.utils.compat import join_cpu_processes
 from mmtst.utils.errors import ConfigError
 from mmtst.utils.safe_loading import install_safe_loading
 from mmtst.utils.safe_reading import trust_checkpoints
@@ -255,6 +256,24 @@ def _is_ours(cfg: Any) -> bool:
 def _put_launch_arguments(cfg: Config, args: argparse.Namespace) -> None:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg.launcher = args.launcher
+    if args.launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise ConfigError(
+            'the launcher has started no processes',
+            where='--launcher',
+            got=args.launcher,
+            fix='start with tools/dist_train.sh CONFIG PROCESSES, or torchrun '
+            '--nproc_per_node PROCESSES tools/train.py CONFIG --launcher '
+            'pytorch',
+        )
+    if args.launcher == 'pytorch':
+        join_cpu_processes(cfg)
+    elif args.launcher != 'none' and not torch.cuda.is_available():
+        raise ConfigError(
+            'this launcher needs GPUs',
+            where='--launcher',
+            got=args.launcher,
+            allowed='pytorch or none on a machine without',
+        )
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

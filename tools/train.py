@@ -15,6 +15,7 @@ from _common import (
 )
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -74,17 +75,18 @@ def prepare(args: argparse.Namespace) -> Config:
 def _use_newest_checkpoint(cfg: Config) -> None:
     """Resume from the newest whole checkpoint, and say which it is."""
     found = find_checkpoint(cfg.work_dir)
+    say = print if is_main_process() else (lambda text: None)
     for path, reason in found.skipped:
-        print(f'--resume: left out {path}: {reason}')
+        say(f'--resume: left out {path}: {reason}')
     cfg.resume = found.path is not None
     cfg.load_from = str(found.path) if cfg.resume else None
     if found.path is None:
-        print(
+        say(
             f'--resume: {cfg.work_dir} has no checkpoint to go on from; the '
             'training starts at its beginning'
         )
     else:
-        print(f'--resume: goes on from {found.path}')
+        say(f'--resume: goes on from {found.path}')
 
 
 def _use_amp(cfg: Config) -> None:

@@ -59,6 +59,36 @@ def disable_inplace(module: nn.Module) -> int:
     return changed
 
 
+def join_cpu_processes(cfg: Any) -> bool:
+    """Join the processes that torchrun started, where there is no GPU.
+
+    For: mmengine up to 0.10.7, whose launcher sets a CUDA device before it
+    joins, and which wraps models for one. Can go when its launcher takes
+    ``gloo`` on a CPU.
+
+    Args:
+        cfg: The run's config; its model is then wrapped without device ids.
+
+    Returns:
+        Whether it has joined; not where there is a CUDA device, nor where
+        the processes have joined already.
+    """
+    import torch
+    from torch import distributed
+
+    if torch.cuda.is_available() or distributed.is_initialized():
+        return False
+    distributed.init_process_group('gloo')
+    wrapper = dict(cfg.get('model_wrapper_cfg') or {})
+    wrapper.setdefault('type', 'MMDistributedDataParallel')
+    wrapper.setdefault('broadcast_buffers', False)
+    unused = cfg.get('find_unused_parameters', False)
+    wrapper.setdefault('find_unused_parameters', unused)
+    wrapper['device_ids'] = None
+    cfg.model_wrapper_cfg = wrapper
+    return True
+
+
 def installed_release(distribution: str) -> tuple[int, ...] | None:
     """Read an installed distribution's release number without importing it.
 

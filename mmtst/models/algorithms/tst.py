@@ -16,7 +16,6 @@ from torch import Tensor
 from mmtst.augmentation import (
     AugmentationEncoder,
     AugmentDraw,
-    ImageSpace,
     Policy,
 )
 from mmtst.augmentation.appliers import apply_to_samples
@@ -31,6 +30,12 @@ from mmtst.augmentation.object_guard import (
     check_guard,
     draw_keeping_objects,
 )
+from mmtst.models.algorithms.samples import (
+    box_tensors,
+    valid_sizes,
+    with_objects,
+)
+from mmtst.models.algorithms.teacher_pass import TeacherPass
 from mmtst.models.build import build_model, load_model
 from mmtst.models.objectives import GapObjective, GapResult
 from mmtst.models.utils import (
@@ -154,15 +159,11 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
         check_guard(self.guard)
         self._seed = seed
         self._generator: torch.Generator | None = None
-        self._student_space = ImageSpace.from_preprocessor(
-            self.data_preprocessor
-        )
-        self._teacher_space = ImageSpace.from_preprocessor(
-            self.teacher.data_preprocessor
-        )
         recorders = self.distiller.teacher_recorders.recorders.values()
-        self._teacher_needs_head = any(
-            not r.source.startswith(('backbone', 'neck')) for r in recorders
+        self._teacher_pass = TeacherPass(
+            self.teacher,
+            self.data_preprocessor,
+            [recorder.source for recorder in recorders],
         )
         self._register_state_dict_hook(_leave_teacher_out)
         self._register_load_state_dict_pre_hook(self._keep_own_teacher)
@@ -225,8 +226,8 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
             student_losses = self.student(inputs, samples, mode='loss')
         losses: dict[str, Tensor] = add_prefix(student_losses, 'student')
         self.distiller.set_deliveries_override(True)
-        with self.distiller.recording('teacher'), torch.no_grad():
-            self._run_teacher(self.teacher_inputs(inputs, samples), samples)
+        with self.distiller.recording('teacher'):
+            self._teacher_pass.run(inputs, samples)
         if self.distillation_stopped:
             self.distiller.clear_records()
         else:
@@ -280,16 +281,11 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
             policy: Under which the objects must be kept.
             generator: A CPU generator.
         """
-        boxes = [
-            getattr(_bboxes(sample), 'tensor', _bboxes(sample))
-            for sample in samples
-        ]
-        empty = inputs.new_zeros((0, 4))
         return draw_keeping_objects(
             self.augmentation,
             policy,
-            self._sizes(inputs, samples),
-            [empty if b is None else b for b in boxes],
+            valid_sizes(inputs, samples),
+            box_tensors(inputs, samples),
             generator,
             **self.guard,
         )
@@ -307,45 +303,14 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
             record, samples, min_visible=self.min_visible
         )
 
-    @staticmethod
-    def _sizes(inputs: Tensor, samples: Sequence[Any]) -> Tensor:
-        """Return the valid (height, width) of each image, (B, 2)."""
-        whole = inputs.shape[-2:]
-        sizes = [tuple(s.metainfo.get('img_shape', whole)) for s in samples]
-        return inputs.new_tensor([size[:2] for size in sizes])
-
     def teacher_inputs(self, inputs: Tensor, samples: Sequence[Any]) -> Tensor:
-        """Normalise images as the teacher expects them.
+        """Normalize images as the teacher expects them.
 
         Args:
-            inputs: (B, 3, H, W), normalised for the student.
-            samples: Say what of each image is valid; the rest is set to 0,
-                which is what padding is for a preprocessor.
+            inputs: (B, 3, H, W), normalized for the student.
+            samples: The B samples.
         """
-        if self._student_space == self._teacher_space:
-            return inputs
-        raw = self._student_space.to_raw(inputs)
-        images = self._teacher_space.to_network(raw)
-        height, width = inputs.shape[-2:]
-        sizes = self._sizes(inputs, samples)
-        rows = torch.arange(height, device=inputs.device) < sizes[:, :1]
-        columns = torch.arange(width, device=inputs.device) < sizes[:, 1:]
-        valid = rows[:, None, :, None] & columns[:, None, None, :]
-        return images * valid
-
-    def _run_teacher(self, inputs: Tensor, samples: Sequence[Any]) -> None:
-        """Run of the teacher what the recorders listen to, and no more."""
-        if not hasattr(self.teacher, 'extract_feat'):
-            self.teacher(inputs, samples, mode='tensor')
-            return
-        features = self.teacher.extract_feat(inputs)
-        if not self._teacher_needs_head:
-            return
-        if hasattr(self.teacher, 'bbox_head'):
-            # Called, not `.forward`: recorders are forward hooks.
-            self.teacher.bbox_head(features)
-        else:
-            self.teacher(inputs, samples, mode='tensor')
+        return self._teacher_pass.inputs(inputs, samples)
 
     # Stage II
 
@@ -369,7 +334,7 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
             (B', 3, H, W) images and their samples; B' may be 0.
         """
         data = self.data_preprocessor(data, True)
-        return _with_objects(data['inputs'], data['data_samples'])
+        return with_objects(data['inputs'], data['data_samples'])
 
     def search_objective(
         self,
@@ -392,7 +357,7 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
         """
         if draw is not None:
             inputs, samples = self._augment(inputs, samples, policy, draw)
-            inputs, samples = _with_objects(inputs, samples)
+            inputs, samples = with_objects(inputs, samples)
         if not len(samples):
             return None
         result: GapResult = self.objective(
@@ -411,22 +376,3 @@ def _leave_teacher_out(
     """Drop the teacher from a state dict: its own file holds it."""
     for name in [k for k in state_dict if k.startswith(f'{prefix}teacher.')]:
         del state_dict[name]
-
-
-def _bboxes(sample: Any) -> Any:
-    instances = getattr(sample, 'gt_instances', None)
-    return None if instances is None else instances.get('bboxes')
-
-
-def _with_objects(
-    inputs: Tensor, samples: Sequence[Any]
-) -> tuple[Tensor, list[Any]]:
-    """Keep images that have an object, or labels of another kind."""
-    keep = [
-        i
-        for i, s in enumerate(samples)
-        if _bboxes(s) is None or len(_bboxes(s)) > 0
-    ]
-    if len(keep) == len(samples):
-        return inputs, list(samples)
-    return inputs[keep], [samples[i] for i in keep]

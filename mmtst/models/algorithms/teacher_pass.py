@@ -1,0 +1,76 @@
+"""Run a teacher on images that were made for its student."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from mmtst.augmentation import ImageSpace
+from mmtst.models.algorithms.samples import valid_sizes
+
+
+class TeacherPass:
+    """Give a teacher its own normalization, and run what is needed of it.
+
+    Args:
+        teacher: The teacher.
+        preprocessor: The student's data preprocessor.
+        sources: Names of the teacher's modules that are recorded; a head is
+            run only where one lies beyond backbone and neck.
+    """
+
+    def __init__(
+        self, teacher: BaseModel, preprocessor: Any, sources: Sequence[str]
+    ) -> None:
+        self.teacher = teacher
+        self._given = ImageSpace.from_preprocessor(preprocessor)
+        self._wanted = ImageSpace.from_preprocessor(teacher.data_preprocessor)
+        self._needs_head = not all(
+            source.startswith(('backbone', 'neck')) for source in sources
+        )
+
+    def inputs(self, inputs: Tensor, samples: Sequence[Any]) -> Tensor:
+        """Normalize images as the teacher expects them.
+
+        Args:
+            inputs: (B, 3, H, W), normalized for the student.
+            samples: Say what of each image is valid; the rest is set to 0,
+                which is what padding is for a preprocessor.
+
+        Returns:
+            (B, 3, H, W); the same tensor where nothing differs.
+        """
+        if self._given == self._wanted:
+            return inputs
+        images = self._wanted.to_network(self._given.to_raw(inputs))
+        height, width = inputs.shape[-2:]
+        sizes = valid_sizes(inputs, samples)
+        rows = torch.arange(height, device=inputs.device) < sizes[:, :1]
+        columns = torch.arange(width, device=inputs.device) < sizes[:, 1:]
+        valid = rows[:, None, :, None] & columns[:, None, None, :]
+        return images * valid
+
+    @torch.no_grad()
+    def run(self, inputs: Tensor, samples: Sequence[Any]) -> None:
+        """Run of the teacher what the recorders listen to, and no more.
+
+        Args:
+            inputs: (B, 3, H, W), normalized for the student.
+            samples: The B samples.
+        """
+        images = self.inputs(inputs, samples)
+        if not hasattr(self.teacher, 'extract_feat'):
+            self.teacher(images, samples, mode='tensor')
+            return
+        features = self.teacher.extract_feat(images)
+        if not self._needs_head:
+            return
+        if hasattr(self.teacher, 'bbox_head'):
+            # Called, not `.forward`: recorders are forward hooks.
+            self.teacher.bbox_head(features)
+        else:
+            self.teacher(images, samples, mode='tensor')
