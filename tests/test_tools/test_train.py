@@ -8,6 +8,8 @@ import shutil
 import pytest
 import torch
 
+from mmtst.utils.errors import ConfigError
+
 
 def prepare(load_tool, *arguments):
     train = load_tool('train')
@@ -195,3 +197,58 @@ def test_an_empty_image_is_refused_before_the_start(
     assert 'train: 1 of 8 images are empty files' in text
     assert str(empty) in text
     assert not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'words'),
+    [
+        ('pytorch', 'tools/dist_train.sh CONFIG PROCESSES'),
+        ('slurm', 'needs GPUs'),
+    ],
+)
+def test_launchers_that_cannot_start_say_so(
+    load_tool, plain_config, shapes, tmp_path, monkeypatch, launcher, words
+):
+    monkeypatch.delenv('RANK', raising=False)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(ConfigError) as error:
+        prepare(
+            load_tool,
+            plain_config,
+            '--data-root',
+            shapes,
+            '--work-dir',
+            tmp_path,
+            '--launcher',
+            launcher,
+        )
+    assert words in str(error.value)
+    assert '--launcher' in str(error.value)
+
+
+def test_resume_goes_on_from_the_newest_whole_checkpoint(
+    load_tool, plain_config, shapes, tmp_path, capsys
+):
+    def resumed():
+        cfg = prepare(
+            load_tool,
+            plain_config,
+            '--data-root',
+            shapes,
+            '--work-dir',
+            tmp_path,
+            '--resume',
+        )
+        return cfg.resume, cfg.load_from, capsys.readouterr().out
+
+    resume, load_from, said = resumed()
+    assert (resume, load_from) == (False, None)
+    assert 'the training starts at its beginning' in said
+    whole, cut = tmp_path / 'epoch_1.pth', tmp_path / 'epoch_2.pth'
+    content = dict(meta=dict(epoch=1, iter=2), state_dict={})
+    torch.save(content, whole)
+    cut.write_bytes(whole.read_bytes()[:100])
+    resume, load_from, said = resumed()
+    assert (resume, load_from) == (True, str(whole))
+    assert f'left out {cut}' in said
+    assert f'goes on from {whole}' in said

@@ -2,10 +2,13 @@
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 
 from mmtst.augmentation import (
@@ -468,3 +471,46 @@ def test_a_loss_that_cannot_be_inverted_is_refused_at_once():
     with pytest.raises(ConfigError, match='BalancedL1Loss') as caught:
         build(architecture=student)
     assert 'bbox_head.loss_bbox' in str(caught.value)
+
+
+def test_under_bf16_autocast_geometry_stays_in_float32(model):
+    records = []
+    resolve = model.augmentation.resolve
+
+    def keep(*args, **kwargs):
+        records.append(resolve(*args, **kwargs))
+        return records[-1]
+
+    model.augmentation.resolve = keep
+    inputs, samples = detection_batch()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        losses = model.loss(inputs, samples)
+        head = model.student.bbox_head(model.student.extract_feat(inputs))
+    assert head[0][0].dtype == torch.bfloat16  # Autocast was on.
+    for record in records:
+        assert record.matrix.dtype == torch.float32
+        assert record.gates.dtype == torch.float32
+    total(losses).backward()
+    gradient = model.student.bbox_head.retina_cls.weight.grad
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
+
+
+def test_a_checkpoint_is_hardly_larger_than_the_students():
+    cfg = Config.fromfile(
+        Path(__file__).parents[3]
+        / 'configs/_base_/pairs/small_retinanet/tst.py'
+    )
+    cfg.model.untrained_teacher = True
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        small = MODELS.build(cfg.model)
+    state = get_state_dict(small)
+
+    def size(prefix):
+        return sum(
+            value.numel() * value.element_size()
+            for name, value in state.items()
+            if name.startswith(prefix)
+        )
+
+    assert size('architecture.') < size('') <= 1.05 * size('architecture.')
