@@ -197,5 +197,7 @@ def with_batches(
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
         worker_init_fn=loader.worker_init_fn,
+        # Or every pass would draw from the global one.
+        generator=torch.Generator(),
         **options,
     )

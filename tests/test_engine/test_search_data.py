@@ -77,7 +77,7 @@ def test_takes_after_the_training_loader(make_set) -> None:
         make_set(), num_workers=2, persistent_workers=True, prefetch_factor=3
     )
     loader = build_search_loader(train, num_batches=2, batch_size=2, seed=1)
-    assert loader.dataset is train.dataset
+    assert loader.dataset.dataset is train.dataset
     assert loader.collate_fn is train.collate_fn
     assert loader.num_workers == 2
     assert loader.prefetch_factor == 3
@@ -108,6 +108,19 @@ def test_workers_are_seeded_by_the_search_and_stopped(make_set) -> None:
     assert one == two
     # mmengine's own function alone would give each search the same.
     assert not set(one) & set(other)
+
+
+def test_workers_make_no_difference(make_set) -> None:
+    def batches(workers: int) -> list[Any]:
+        train = _train_loader(make_set(), num_workers=workers)
+        loader = build_search_loader(
+            train, num_batches=5, batch_size=3, seed=4
+        )
+        return [
+            [each.tolist() for each in batch['inputs']] for batch in loader
+        ]
+
+    assert batches(0) == batches(2)
 
 
 def test_workers_stop_on_an_exception(make_set) -> None:

@@ -66,14 +66,13 @@ def test_flags_reach_the_config(load_tool, plain_config, shapes, tmp_path):
         '--data-root',
         shapes,
         '--auto-scale-lr',
-        '--resume',
         '--work-dir',
         tmp_path,
         '--cfg-options',
         'train_cfg.max_epochs=7',
     )
     assert cfg.auto_scale_lr.enable
-    assert cfg.resume
+    assert not cfg.get('resume')
     assert cfg.load_from is None
     assert cfg.work_dir == str(tmp_path)
     assert cfg.train_cfg.max_epochs == 7
