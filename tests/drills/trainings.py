@@ -36,6 +36,8 @@ model = dict(
     untrained_teacher=True,
 )
 randomness = dict(deterministic=True)
+# Steps gather the gradients of two batches.
+optim_wrapper = dict(accumulative_counts=2)
 train_dataloader = dict(
     num_workers={workers}, persistent_workers={persistent},
     sampler=dict(type='{sampler}'),
@@ -43,7 +45,9 @@ train_dataloader = dict(
 val_dataloader = dict(num_workers=0, persistent_workers=False)
 default_hooks = dict(
     logger=dict(interval=1),
-    checkpoint=dict(by_epoch={by_epoch}, interval={interval}),
+    checkpoint=dict(
+        by_epoch={by_epoch}, interval={interval}, max_keep_ckpts=2),
+    ema=dict(type='EMAHook', momentum=0.05),
 )
 log_processor = dict(by_epoch={by_epoch})
 custom_hooks = [dict(
@@ -209,7 +213,12 @@ class Training:
         if path is None or path.name != last:
             raise RuntimeError(f'{path} is not the last checkpoint')
         content = torch.load(path, map_location='cpu', weights_only=False)
-        keys = ('state_dict', 'optimizer', 'param_schedulers')
+        keys = (
+            'state_dict',
+            'ema_state_dict',
+            'optimizer',
+            'param_schedulers',
+        )
         return {key: content[key] for key in keys}
 
 

@@ -31,6 +31,9 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
     checkpoints stay, and the training goes on to the next one; at the last
     it stops with the error.
 
+    A student that has diverged is not saved: the checkpoint that would be
+    removed for it is the last good one.
+
     Args:
         kwargs: As for mmengine's ``CheckpointHook``; ``out_dir`` is a local
             folder.
@@ -38,6 +41,7 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
     Raises:
         ConfigError: At the start of the training, where ``out_dir`` is not
             local.
+        RuntimeError: Where a parameter is not finite.
     """
 
     # Set by mmengine's before_train.
@@ -62,6 +66,7 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
     def _save_checkpoint_with_step(
         self, runner: Any, step: int, meta: dict[str, Any]
     ) -> None:
+        self._refuse_divergence(runner)
         before = self.last_ckpt, list(getattr(self, 'keep_ckpt_ids', ()))
         outdated = self._keep(runner, step)
         name = self.filename_tmpl.format(step)
@@ -142,6 +147,19 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
         hub = runner.message_hub.runtime_info
         known = {k: v for k, v in hub.items() if k.startswith('best_')}
         return own, known
+
+    def _refuse_divergence(self, runner: Any) -> None:
+        """Stop where a parameter is not finite, the same way on all ranks."""
+        for name, parameter in runner.model.named_parameters():
+            if not bool(parameter.isfinite().all()):
+                raise RuntimeError(
+                    f'The training has diverged before iteration '
+                    f'{runner.iter + 1}: {name} is not finite. It was not '
+                    f'saved; {self.last_ckpt or "no checkpoint"} is the last '
+                    'one before. Look at the losses in the log; a lower '
+                    'learning rate, a longer warm-up or '
+                    'optim_wrapper.clip_grad may help.'
+                )
 
     def _keep(self, runner: Any, step: int) -> list[int]:
         """Note a new checkpoint; return the steps of those that are to go."""

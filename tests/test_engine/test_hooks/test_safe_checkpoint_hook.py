@@ -167,3 +167,25 @@ def test_remote_folders_are_refused(make_runner) -> None:
     with pytest.raises(ConfigError, match='checkpoint.out_dir') as caught:
         runner.train()
     assert "type='CheckpointHook'" in str(caught.value)
+
+
+def test_a_diverged_student_does_not_push_out_a_good_checkpoint(
+    make_runner, monkeypatch
+) -> None:
+    runner = run(make_runner, train=False, max_keep_ckpts=1)
+    step = runner.model.train_step
+
+    def diverging(data: Any, optim_wrapper: Any) -> Any:
+        losses = step(data, optim_wrapper)
+        if runner.epoch == 1:
+            with torch.no_grad():
+                runner.model.student.bias.fill_(float('nan'))
+        return losses
+
+    monkeypatch.setattr(runner.model, 'train_step', diverging)
+    with pytest.raises(RuntimeError, match='diverged') as caught:
+        runner.train()
+    assert 'student.weight is not finite' in str(caught.value)
+    assert 'epoch_1.pth is the last one before' in str(caught.value)
+    assert 'clip_grad' in str(caught.value)
+    assert names(runner) == ['epoch_1.pth']
