@@ -55,3 +55,21 @@ def test_a_killed_training_ends_as_one_that_was_not(
     assert any(struck)
     killed.finish()
     assert differences(expected, killed.result()) == []
+
+
+@pytest.mark.slow
+def test_resuming_with_another_teacher_is_refused(
+    data: Path, tmp_path: Path
+) -> None:
+    """The seed decides the weights of this teacher, which is not trained."""
+    variant = Variant(by_epoch=True)
+    first = Training(
+        variant, data, tmp_path / 'work', ('train_cfg.max_epochs=1',)
+    )
+    first.options += ('custom_hooks.0.at=[0]',)
+    first.finish()
+    other = Training(variant, data, tmp_path / 'work', ('randomness.seed=1',))
+    with pytest.raises(RuntimeError, match='another teacher') as caught:
+        other.finish()
+    assert 'Traceback' not in str(caught.value)
+    assert 'model.teacher_ckpt' in str(caught.value)

@@ -98,6 +98,8 @@ def test_all_ranks_hold_the_same_after_a_training(tmp_path: Path) -> None:
     script = ROOT / 'tools' / 'dist_train.sh'
     options = ['--data-root', str(data), '--work-dir', str(work)]
     options += ['--cfg-options', 'custom_hooks.0.at=[1]']
+    # Three steps to the epoch.
+    options += ['optim_wrapper.accumulative_counts=1']
     run([str(script), str(config), '2', *options], tmp_path)
     first, second = loaded(work)
     names = [name for name in first if 'running' not in name]
@@ -113,3 +115,8 @@ def test_all_ranks_hold_the_same_after_a_training(tmp_path: Path) -> None:
     )
     saved = torch.load(work / 'epoch_2.pth', weights_only=False)
     assert differences(dict(saved['state_dict']), dict(first)) == []
+    script = script.with_name('dist_test.sh')
+    checkpoint = str(work / 'epoch_2.pth')
+    options = ['--data-root', str(data), '--work-dir', str(work / 'test')]
+    run([str(script), str(config), checkpoint, '2', *options], tmp_path)
+    assert list((work / 'test').glob('*/*.json'))
