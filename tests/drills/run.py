@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import random
 import shutil
 import time
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from trainings import MOMENTS, ROOT, VARIANTS, Training, Variant, differences
 
 from mmtst.datasets import ShapesSettings, write_shapes
@@ -34,6 +36,7 @@ SURVIVED = {
     'checkpoint': 'left out by name, the one before resumed; ends with the '
     'same',
     'refused': 'refused before the training, by name',
+    'hostile': 'what it carries does not run; refused, by name',
 }
 
 
@@ -136,6 +139,43 @@ class Drill:
         said = f'left out {path}' in ''.join(training.output)
         self.note(fault, 'checkpoint', same and said)
 
+    def hostile_teacher(self) -> None:
+        """Hand over a teacher's checkpoint that runs a command."""
+        training = self.training(Variant(by_epoch=True))
+        canary = self.folder / 'canary_teacher'
+        path = self.folder / 'hostile.pth'
+        torch.save({'state_dict': {}, 'more': Hostile(canary)}, path)
+        training.options = (
+            'model.untrained_teacher=False',
+            f'model.teacher_ckpt={path}',
+        )
+        process = training.start()
+        text, _ = process.communicate(timeout=600)
+        refused = process.returncode == 1 and 'system' in text
+        refused = refused and 'Traceback' not in text
+        self.note(
+            'hostile checkpoint as teacher',
+            'hostile',
+            refused and not canary.exists(),
+        )
+
+    def hostile_resume(self) -> None:
+        """Put a checkpoint that runs a command where a training resumes."""
+        training = self.training(Variant(by_epoch=True))
+        canary = self.folder / 'canary_resume'
+        training.work_dir.mkdir(parents=True)
+        path = training.work_dir / 'epoch_3.pth'
+        meta = {'epoch': 3, 'iter': 18}
+        content = {'meta': meta, 'state_dict': {}, 'more': Hostile(canary)}
+        torch.save(content, path)
+        same = self.compare(training)
+        said = f'left out {path}' in ''.join(training.output)
+        self.note(
+            'hostile checkpoint as the newest to resume from',
+            'hostile',
+            same and said and not canary.exists(),
+        )
+
     def broken_data(self, fault: str, spoil: Callable[[Path], Path]) -> None:
         """Spoil a copy of the data; the training has to refuse it."""
         data = self.folder / f'broken_{self.count}'
@@ -148,6 +188,21 @@ class Drill:
         refused = process.returncode == 1 and 'Traceback' not in text
         named = place.name in text and 'Epoch(train)' not in text
         self.note(fault, 'refused', refused and named)
+
+
+class Hostile:
+    """Run a shell command when it is unpickled.
+
+    Args:
+        canary: File that the command makes.
+    """
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Name the command as the way to build this object."""
+        return os.system, (f'touch {self.canary}',)
 
 
 def cut_short(path: Path) -> None:
@@ -216,25 +271,44 @@ DATA_FAULTS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-def write_table(drill: Drill, out: Path, minutes: float) -> None:
-    """Put the table between its marks in a Markdown page."""
-    lines = ['| fault | tried | survived | what survived means |']
-    lines += ['|---|--:|--:|---|']
-    for fault, (tried, survived) in drill.rows.items():
-        lines.append(
-            f'| {fault} | {tried} | {survived} | {drill.survival[fault]} |'
-        )
-    kills = [r for f, r in drill.rows.items() if f.startswith('SIGKILL')]
-    lines.append(
-        f'| **all kills** | {sum(r[0] for r in kills)} | '
-        f'{sum(r[1] for r in kills)} | |'
-    )
-    lines += ['', f'{minutes:.0f} minutes on a CPU.', '']
-    text = out.read_text()
-    head, rest = text.split(MARKS[0])
+def tables(rows: dict[str, list[int]], survival: dict[str, str]) -> str:
+    """Format how often each fault was tried and survived.
+
+    Args:
+        rows: Times tried and survived, by fault.
+        survival: What survived means, by fault.
+    """
+    lines = ['| SIGKILL | ' + ' | '.join(map(str, VARIANTS)) + ' |']
+    lines += ['|---|' + '--:|' * len(VARIANTS)]
+    for moment in MOMENTS:
+        cells = [
+            '{1} of {0}'.format(*rows[name]) if name in rows else '-'
+            for name in (f'SIGKILL {moment} ({v})' for v in VARIANTS)
+        ]
+        lines.append(f'| {moment} | ' + ' | '.join(cells) + ' |')
+    kills = [row for name, row in rows.items() if name.startswith('SIGKILL')]
+    lines += [
+        '',
+        f'{sum(row[1] for row in kills)} of {sum(row[0] for row in kills)} '
+        f'killed trainings survived: {SURVIVED["kill"]}.',
+        '',
+        '| fault | survived | what that means |',
+        '|---|--:|---|',
+    ]
+    for name, (tried, survived) in rows.items():
+        if not name.startswith('SIGKILL'):
+            lines.append(
+                f'| {name} | {survived} of {tried} | {survival[name]} |'
+            )
+    return '\n'.join(lines) + '\n'
+
+
+def write_tables(text: str, out: Path) -> None:
+    """Put tables between their marks in a Markdown page."""
+    page = out.read_text()
+    head, rest = page.split(MARKS[0])
     _, tail = rest.split(MARKS[1])
-    table = '\n'.join(lines)
-    out.write_text(f'{head}{MARKS[0]}{table}{MARKS[1]}{tail}')
+    out.write_text(f'{head}{MARKS[0]}{text}{MARKS[1]}{tail}')
 
 
 def main() -> None:
@@ -259,8 +333,11 @@ def main() -> None:
     drill.broken_checkpoint('newest checkpoint cut short', cut_short)
     drill.broken_checkpoint('newest checkpoint empty', empty)
     drill.broken_checkpoint('newest checkpoint with flipped bytes', flip)
+    drill.hostile_teacher()
+    drill.hostile_resume()
     drill.kills(args.kills)
-    write_table(drill, args.out, (time.monotonic() - began) / 60)
+    write_tables(tables(drill.rows, drill.survival), args.out)
+    print(f'{(time.monotonic() - began) / 60:.0f} minutes')
     lost = [f for f, (tried, kept) in drill.rows.items() if kept < tried]
     if lost:
         raise SystemExit(f'not survived: {", ".join(lost)}')
