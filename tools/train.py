@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from _common import (
     add_config_arguments,
@@ -20,7 +21,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmtst.datasets import check_annotations, check_data
-from mmtst.engine.resume import find_checkpoint
+from mmtst.engine.resume import TEMPLATES, find_checkpoint
 from mmtst.utils.errors import ConfigError
 
 
@@ -73,20 +74,42 @@ def prepare(args: argparse.Namespace) -> Config:
 
 
 def _use_newest_checkpoint(cfg: Config) -> None:
-    """Resume from the newest whole checkpoint, and say which it is."""
-    found = find_checkpoint(cfg.work_dir)
+    """Resume from the newest whole checkpoint, and say which it is.
+
+    Raises:
+        ConfigError: There are checkpoints, but none that can be read.
+    """
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    folder = Path(cfg.work_dir)
+    if hook.get('out_dir'):
+        # As mmengine puts them there.
+        folder = Path(hook['out_dir'], folder.name)
+    template = hook.get('filename_tmpl')
+    found = find_checkpoint(folder, (template,) if template else TEMPLATES)
     say = print if is_main_process() else (lambda text: None)
     for path, reason in found.skipped:
         say(f'--resume: left out {path}: {reason}')
-    cfg.resume = found.path is not None
-    cfg.load_from = str(found.path) if cfg.resume else None
-    if found.path is None:
-        say(
-            f'--resume: {cfg.work_dir} has no checkpoint to go on from; the '
-            'training starts at its beginning'
-        )
-    else:
+    if found.path is not None:
+        cfg.resume = True
+        cfg.load_from = str(found.path)
         say(f'--resume: goes on from {found.path}')
+        return
+    if found.skipped:
+        raise ConfigError(
+            'there are checkpoints to resume from, but none can be read: '
+            + '; '.join(f'{p}: {reason}' for p, reason in found.skipped),
+            where='--resume',
+            got=str(folder),
+            fix='mend them, or move them away to start anew: without '
+            '--resume the training would overwrite them',
+        )
+    cfg.resume = False
+    start = cfg.get('load_from')
+    say(
+        f'--resume: {folder} has no checkpoint to go on from; the training '
+        'starts at its beginning'
+        + (f', with the weights of {start}' if start else '')
+    )
 
 
 def _use_amp(cfg: Config) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from mmtst.utils.checkpoint import read_checkpoint
 from mmtst.utils.errors import ConfigError
 
-_NAME = re.compile(r'(?:epoch|iter)_(\d+)\.pth')
+TEMPLATES = ('epoch_{}.pth', 'iter_{}.pth')
 
 
 class Found(NamedTuple):
@@ -24,23 +24,33 @@ class Found(NamedTuple):
     skipped: list[tuple[Path, str]]
 
 
-def find_checkpoint(work_dir: str | Path) -> Found:
+def find_checkpoint(
+    folder: str | Path, templates: tuple[str, ...] = TEMPLATES
+) -> Found:
     """Find the newest whole checkpoint of a training.
 
-    Looks at the files themselves, not at ``last_checkpoint``, which may name
-    one that was removed or cut short. A file counts as whole if it can be
-    read and says where its training stood.
+    That is the one written last, whatever its number: a higher one may be
+    left from an earlier run. A file counts as whole if it can be read and
+    says where its training stood; ``last_checkpoint`` is not asked, since it
+    may name one that was removed or cut short.
 
     Args:
-        work_dir: Folder of the checkpoints; need not exist.
+        folder: Of the checkpoints; need not exist.
+        templates: Of their names, with ``{}`` for the number.
     """
-    numbered = [
-        (int(match.group(1)), path.stat().st_mtime, path)
-        for path in Path(work_dir).glob('*.pth')
-        if (match := _NAME.fullmatch(path.name))
+    patterns = [
+        re.compile(re.escape(template).replace(re.escape('{}'), r'(\d+)'))
+        for template in templates
     ]
+    candidates = []
+    for path in Path(folder).glob('*.pth'):
+        for pattern in patterns:
+            match = pattern.fullmatch(path.name)
+            if match is not None:
+                written = path.stat().st_mtime_ns
+                candidates.append((written, int(match.group(1)), path))
     skipped: list[tuple[Path, str]] = []
-    for _, _, path in sorted(numbered, reverse=True):
+    for _, _, path in sorted(candidates, reverse=True):
         try:
             content = read_checkpoint(path, where='--resume')
         except ConfigError as error:

@@ -38,8 +38,10 @@ class SeededDataset(Dataset[Any]):
         dataset: Map-style.
     """
 
+    dataset: Any
+
     def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
+        vars(self)['dataset'] = dataset
 
     def __getitem__(self, key: SeededSample | int) -> Any:
         """Load a sample; global random states are as before afterwards."""
@@ -62,6 +64,10 @@ class SeededDataset(Dataset[Any]):
         if name == 'dataset' or name.startswith('__'):
             raise AttributeError(name)
         return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set the data set's own: hooks switch pipelines, for instance."""
+        setattr(self.dataset, name, value)
 
 
 class SeededBatches:

@@ -10,6 +10,8 @@ import torch
 from mmengine.dist import all_reduce
 from torch import Tensor
 
+from mmtst.utils.errors import ConfigError
+
 _IOU = 0.5
 
 
@@ -49,7 +51,10 @@ def measure_teacher(
 
     Returns:
         The measure over all ranks; ``None`` where there is nothing to
-        compare.
+        compare, or but one class to choose from.
+
+    Raises:
+        ConfigError: Label maps and predictions differ in size.
     """
     counts = _Counts(num_classes)
     measure = ''
@@ -61,6 +66,16 @@ def measure_teacher(
             measure = 'mean accuracy of the classes'
             truth = sample.gt_sem_seg.data.flatten()
             guess = sample.pred_sem_seg.data.flatten().to(truth)
+            if len(truth) != len(guess):
+                raise ConfigError(
+                    'label maps are not of the size of the predictions, '
+                    'which is that of the file',
+                    where='val_dataloader.dataset.pipeline',
+                    got=f'{tuple(sample.gt_sem_seg.shape)} for '
+                    f'{tuple(sample.pred_sem_seg.shape)}',
+                    fix='put LoadAnnotations after Resize, as in '
+                    "mmsegmentation's own configs",
+                )
             valid = (truth >= 0) & (truth < num_classes)
             counts.add(truth[valid], (guess == truth)[valid])
         elif 'gt_label' in sample and 'pred_label' in sample:
@@ -71,9 +86,9 @@ def measure_teacher(
             counts.add(torch.zeros_like(truth), right)
         counts.images += 1
     total, right, images = counts.reduced()
-    if not bool(total.any()):
-        return None
     detection = measure == 'share of objects found'
+    if not bool(total.any()) or not (detection or num_classes > 1):
+        return None
     if measure == 'mean accuracy of the classes':
         value = (right / total)[total > 0].mean()
     else:
@@ -81,7 +96,7 @@ def measure_teacher(
     return TeacherQuality(
         measure=measure,
         value=float(value),
-        chance=0.0 if detection else 1.0 / max(num_classes, 1),
+        chance=0.0 if detection else 1.0 / num_classes,
         images=images,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,21 @@ def save(path: Path, **meta: int) -> Path:
     return path
 
 
-def test_the_highest_number_wins_not_the_latest_file(tmp_path: Path) -> None:
-    newest = save(tmp_path / 'epoch_10.pth', epoch=10, iter=100)
-    save(tmp_path / 'epoch_9.pth', epoch=9, iter=90)
+def test_the_one_written_last_wins(tmp_path: Path) -> None:
+    """A higher number may be left from an earlier run."""
+    old = save(tmp_path / 'epoch_12.pth', epoch=12, iter=120)
+    os.utime(old, (1, 1))
+    save(tmp_path / 'epoch_2.pth', epoch=2, iter=20)
+    newest = save(tmp_path / 'epoch_3.pth', epoch=3, iter=30)
     save(tmp_path / 'best_coco_bbox_mAP_epoch_11.pth', epoch=11, iter=110)
     (tmp_path / 'last_checkpoint').write_text('/removed/epoch_12.pth')
     assert find_checkpoint(tmp_path) == (newest, [])
+
+
+def test_names_follow_the_template(tmp_path: Path) -> None:
+    path = save(tmp_path / 'run.7.pth', epoch=7, iter=70)
+    assert find_checkpoint(tmp_path).path is None
+    assert find_checkpoint(tmp_path, ('run.{}.pth',)).path == path
 
 
 @pytest.mark.parametrize('left', [0, 10, 200, -1])

@@ -78,6 +78,14 @@ def test_it_looks_like_the_data_set_in_a_worker_too() -> None:
         dataset.no_such_thing  # noqa: B018
 
 
+def test_hooks_reach_the_data_set_itself() -> None:
+    """mmdet's PipelineSwitchHook sets ``pipeline``, for instance."""
+    dataset = SeededDataset(Drawing())
+    dataset.prepare_data = lambda idx: ('switched', idx)
+    assert dataset[SeededSample(3, 0)] == ('switched', 3)
+    assert dataset.dataset[3] == ('switched', 3)
+
+
 def sampled(batches: SeededBatches, count: int) -> list[list[SeededSample]]:
     found = []
     for batch in batches:

@@ -10,6 +10,7 @@ from mmpretrain.structures import DataSample
 from mmseg.structures import SegDataSample
 
 from mmtst.engine.teacher_quality import measure_teacher
+from mmtst.utils.errors import ConfigError
 
 
 def detection(
@@ -75,3 +76,17 @@ def test_labels_count_by_image() -> None:
 def test_without_ground_truth_there_is_nothing_to_say() -> None:
     assert measure_teacher([], 3) is None
     assert measure_teacher([DetDataSample()], 3) is None
+
+
+def test_one_class_leaves_nothing_to_choose() -> None:
+    sample = DataSample().set_gt_label(0).set_pred_label(0)
+    assert measure_teacher([sample], 1) is None
+
+
+def test_label_maps_of_another_size_are_refused() -> None:
+    sample = SegDataSample(
+        gt_sem_seg=PixelData(data=torch.zeros(1, 2, 4, dtype=torch.long)),
+        pred_sem_seg=PixelData(data=torch.zeros(1, 4, 8, dtype=torch.long)),
+    )
+    with pytest.raises(ConfigError, match='LoadAnnotations after Resize'):
+        measure_teacher([sample], 2)

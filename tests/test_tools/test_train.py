@@ -251,3 +251,49 @@ def test_resume_goes_on_from_the_newest_whole_checkpoint(
     assert (resume, load_from) == (True, str(whole))
     assert f'left out {cut}' in said
     assert f'goes on from {whole}' in said
+    whole.write_bytes(b'')
+    with pytest.raises(ConfigError, match='none can be read') as error:
+        resumed()
+    assert str(whole) in str(error.value)
+    assert 'move them away' in str(error.value)
+
+
+def test_a_first_start_with_resume_keeps_load_from(
+    load_tool, plain_config, shapes, tmp_path, capsys
+):
+    weights = tmp_path / 'weights.pth'
+    torch.save(dict(state_dict={}), weights)
+    cfg = prepare(
+        load_tool,
+        plain_config,
+        '--data-root',
+        shapes,
+        '--work-dir',
+        tmp_path / 'work',
+        '--resume',
+        '--cfg-options',
+        f'load_from={weights}',
+    )
+    assert (cfg.resume, cfg.load_from) == (False, str(weights))
+    assert f'with the weights of {weights}' in capsys.readouterr().out
+
+
+def test_resume_looks_where_checkpoints_are_saved(
+    load_tool, plain_config, shapes, tmp_path
+):
+    (tmp_path / 'out' / 'work').mkdir(parents=True)
+    path = tmp_path / 'out' / 'work' / 'run.2.pth'
+    torch.save(dict(meta=dict(epoch=2, iter=4), state_dict={}), path)
+    cfg = prepare(
+        load_tool,
+        plain_config,
+        '--data-root',
+        shapes,
+        '--work-dir',
+        tmp_path / 'work',
+        '--resume',
+        '--cfg-options',
+        f'default_hooks.checkpoint.out_dir={tmp_path / "out"}',
+        'default_hooks.checkpoint.filename_tmpl=run.{}.pth',
+    )
+    assert cfg.load_from == str(path)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import all_reduce_params, get_rank
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import DATA_SAMPLERS
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from mmtst.engine.exactness import (
+    OFF,
+    check_checkpoints,
+    check_gathered,
+    check_loop,
+    check_schedulers,
+)
 from mmtst.engine.randomness import derive_seed, seed_all
 from mmtst.engine.run_context import bare_model, common_seed
 from mmtst.engine.seeded_samples import (
@@ -18,14 +24,11 @@ from mmtst.engine.seeded_samples import (
     SkippingIterator,
     with_batches,
 )
+from mmtst.models.utils import updates_statistics
 from mmtst.registry import HOOKS
 from mmtst.utils.errors import ConfigError
 
 _KEY = 'exact_resume'
-_OFF = (
-    'or switch exact resume off: '
-    'default_hooks = dict(exact_resume=dict(enabled=False))'
-)
 
 
 @HOOKS.register_module()
@@ -44,9 +47,12 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
     makes no difference how many workers load. Epoch-based loops resume where
     an epoch begins.
 
+    Several processes average the student's running statistics where a
+    checkpoint is due, since it holds those of the first process only.
+
     What it cannot derive: transforms that keep samples of earlier ones
     (mmdet's ``CachedMosaic`` and ``CachedMixUp``), data sets with random
-    states of their own, schedulers that follow a validation metric.
+    states of their own; a validation that was cut off is not run again.
 
     Args:
         enabled: ``False`` switches it off where a base config has it:
@@ -73,11 +79,11 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
             raise ConfigError(
                 'exact resume needs a seed',
                 where='randomness.seed',
-                fix=f'add randomness = dict(seed=0), {_OFF}',
+                fix=f'add randomness = dict(seed=0), {OFF}',
             )
-        epoch_based = _check_loop(loop)
-        _check_checkpoints(runner, epoch_based)
-        _check_accumulation(runner, loop, epoch_based)
+        epoch_based = check_loop(loop)
+        check_checkpoints(runner, epoch_based)
+        check_schedulers(runner)
         self._seed = common_seed(None, runner)
         sampler = _build_batch_sampler(runner, self._seed)
         if epoch_based:
@@ -113,11 +119,30 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
         if isinstance(generator, torch.Generator):
             generator.manual_seed(self._stream('views', runner.iter))
 
+    def after_train_epoch(self, runner: Any) -> None:
+        """Give all ranks the statistics that a checkpoint is to hold."""
+        if self.enabled and not self._batches.endless:
+            _share_statistics(bare_model(runner))
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, **_: Any
+    ) -> None:
+        """Likewise, where an iteration-based loop saves."""
+        if not self.enabled or not self._batches.endless:
+            return
+        if any(
+            self.every_n_train_iters(runner, hook.interval, hook.save_begin)
+            for hook in runner.hooks
+            if isinstance(hook, CheckpointHook)
+        ):
+            _share_statistics(bare_model(runner))
+
     def before_save_checkpoint(
         self, runner: Any, checkpoint: dict[str, Any]
     ) -> None:
         """Add what preprocessors keep from step to step."""
         if self.enabled:
+            check_gathered(runner.optim_wrapper)
             checkpoint[_KEY] = _plain_state(bare_model(runner))
 
     def after_load_checkpoint(
@@ -141,64 +166,6 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
         return derive_seed(self._seed, *parts, get_rank())
 
 
-def _check_loop(loop: Any) -> bool:
-    """Return whether a loop counts epochs; refuse what is no loop we know."""
-    for kind, epoch_based in (
-        (EpochBasedTrainLoop, True),
-        (IterBasedTrainLoop, False),
-    ):
-        if isinstance(loop, kind):
-            return epoch_based
-    raise ConfigError(
-        'exact resume does not know this training loop',
-        where='train_cfg.type',
-        got=type(loop).__name__,
-        allowed='EpochBasedTrainLoop, IterBasedTrainLoop and their subclasses',
-        fix=_OFF.removeprefix('or '),
-    )
-
-
-def _check_checkpoints(runner: Any, epoch_based: bool) -> None:
-    """Refuse checkpoints within an epoch of an epoch-based loop."""
-    within = [
-        hook
-        for hook in runner.hooks
-        if isinstance(hook, CheckpointHook)
-        and not hook.by_epoch
-        and hook.interval > 0
-    ]
-    if epoch_based and within:
-        raise ConfigError(
-            'a checkpoint within an epoch cannot be resumed exactly: '
-            'epoch-based loops resume where an epoch begins',
-            where='default_hooks.checkpoint.by_epoch',
-            got=False,
-            allowed='True under an epoch-based train_cfg',
-            fix='set by_epoch=True and count interval in epochs, '
-            f'take an iteration-based train_cfg, {_OFF}',
-        )
-
-
-def _check_accumulation(runner: Any, loop: Any, epoch_based: bool) -> None:
-    """Refuse checkpoints that would fall between two optimizer steps."""
-    counts = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-    for hook in runner.hooks:
-        if counts == 1 or not isinstance(hook, CheckpointHook):
-            continue
-        steps = hook.interval * (len(loop.dataloader) if epoch_based else 1)
-        if hook.interval > 0 and steps % counts:
-            raise ConfigError(
-                'checkpoints would fall between two optimizer steps, where '
-                'the gradients gathered so far are lost',
-                where='optim_wrapper.accumulative_counts',
-                got=counts,
-                allowed=f'a divisor of {steps}, the steps from checkpoint to '
-                'checkpoint',
-                fix='change accumulative_counts, the batch size or '
-                'default_hooks.checkpoint.interval, ' + _OFF,
-            )
-
-
 def _build_batch_sampler(runner: Any, seed: int) -> Any:
     """Build sampler and batch sampler anew, as mmengine does, from a seed.
 
@@ -213,14 +180,14 @@ def _build_batch_sampler(runner: Any, seed: int) -> Any:
             where=f'{where}.sampler',
             got=type(cfg).__name__,
             allowed='a config, such as dict(type="DefaultSampler")',
-            fix=_OFF.removeprefix('or '),
+            fix=OFF.removeprefix('or '),
         )
     if isinstance(loader.dataset, IterableDataset):
         raise ConfigError(
             'exact resume needs a data set that can be indexed',
             where=f'{where}.dataset',
             got=type(loader.dataset).__name__,
-            fix=_OFF.removeprefix('or '),
+            fix=OFF.removeprefix('or '),
         )
     sampler = DATA_SAMPLERS.build(
         dict(cfg['sampler']),
@@ -235,6 +202,21 @@ def _build_batch_sampler(runner: Any, seed: int) -> Any:
     return BatchSampler(
         sampler, cfg['batch_size'], cfg.get('drop_last', False)
     )
+
+
+def _share_statistics(model: Any) -> None:
+    """Average running statistics over the ranks.
+
+    Each rank gathers its own, and a checkpoint holds those of the first.
+    """
+    statistics = [
+        buffer
+        for module in getattr(model, 'student', model).modules()
+        if updates_statistics(module)
+        for buffer in module.buffers(recurse=False)
+        if buffer.is_floating_point()
+    ]
+    all_reduce_params(statistics, op='mean')
 
 
 def _stop_workers(iterator: Any) -> None:

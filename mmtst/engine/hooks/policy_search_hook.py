@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 from mmengine.dist import (
@@ -26,6 +25,12 @@ from mmtst.engine.run_context import (
     search_model,
     training_autocast,
 )
+from mmtst.engine.search_checks import (
+    ALRS,
+    BOUNDS,
+    checked_alrs,
+    warn_of_stillness,
+)
 from mmtst.engine.search_data import (
     batches_per_epoch,
     build_search_loader,
@@ -42,26 +47,11 @@ from mmtst.engine.search_schedule import (
 from mmtst.engine.search_types import (
     SearchModel,
     SearchOptions,
-    SearchSummary,
 )
 from mmtst.registry import HOOKS
-from mmtst.utils.checks import Bounds, check_number
+from mmtst.utils.checks import check_number
 from mmtst.utils.errors import ConfigError
 
-SMALLEST_MOVE = 0.05
-_BOUNDS = {
-    'lr': Bounds(above=0, optional=True),
-    'momentum': Bounds(least=0, below=1),
-    'clip_grad': Bounds(above=0, optional=True),
-    'search_temperature': Bounds(above=0, optional=True),
-    'budget': Bounds(above=0, below=1, optional=True, word='hold'),
-    'batch_size': Bounds(least=1, whole=True, optional=True),
-    'report_batches': Bounds(least=0, whole=True),
-    'max_nonfinite': Bounds(least=1, whole=True),
-    'log_interval': Bounds(least=1, whole=True),
-    'seed': Bounds(least=0, whole=True, optional=True),
-}
-ALRS = MappingProxyType({'threshold': 0.02, 'factor': 0.9})
 # Controls whose augmentation does not come from a search.
 WITHOUT_SEARCH = ('off', 'randaugment', 'replay:')
 
@@ -147,10 +137,10 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
         self.report_batches = report_batches
         self.max_nonfinite = max_nonfinite
         self.log_interval = log_interval
-        self.alrs = _checked_alrs(alrs)
+        self.alrs = checked_alrs(alrs)
         self.seed = seed
         self.probe = probe
-        for name, bounds in _BOUNDS.items():
+        for name, bounds in BOUNDS.items():
             check_number(f'{WHERE}.{name}', getattr(self, name), **bounds)
 
     def before_train(self, runner: Any) -> None:
@@ -281,7 +271,7 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
                 path.name,
                 report.table(),
             )
-        _warn_of_stillness(runner, summary)
+        warn_of_stillness(runner.logger, summary)
 
     def _options(self, runner: Any) -> SearchOptions:
         per_epoch = batches_per_epoch(
@@ -368,45 +358,4 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
         steps = self._options(runner).iterations + 1
         runner.visualizer.add_scalars(
             scalars, step=index * steps + entry['step']
-        )
-
-
-def _checked_alrs(
-    alrs: Mapping[str, float] | None,
-) -> tuple[float, float] | None:
-    if alrs is None:
-        return None
-    if not isinstance(alrs, Mapping) or set(alrs) != set(ALRS):
-        raise ConfigError(
-            'alrs has two options, threshold and factor',
-            where=f'{WHERE}.alrs',
-            got=alrs,
-            allowed='dict(threshold=..., factor=...) or None',
-        )
-    check_number(f'{WHERE}.alrs.threshold', alrs['threshold'], least=0)
-    check_number(f'{WHERE}.alrs.factor', alrs['factor'], above=0, below=1)
-    return float(alrs['threshold']), float(alrs['factor'])
-
-
-def _warn_of_stillness(runner: Any, summary: SearchSummary) -> None:
-    """Warn of a search that changed next to nothing."""
-    if summary.updates == 0:
-        runner.logger.warning(
-            'The policy search made no update in %d steps: %d had no image '
-            'with an object left, %d were not finite, %d overflowed.',
-            summary.iterations,
-            summary.empty,
-            summary.nonfinite,
-            summary.overflows,
-        )
-    elif summary.largest_move < SMALLEST_MOVE:
-        runner.logger.warning(
-            'No rate moved by %.2f in this policy search (the largest by '
-            '%.3f): it hardly decides anything. Search for longer '
-            '(PolicySearchHook.iterations, now %d) or raise its lr (%.4g '
-            'at the end).',
-            SMALLEST_MOVE,
-            summary.largest_move,
-            summary.iterations,
-            summary.lr,
         )

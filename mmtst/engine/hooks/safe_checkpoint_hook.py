@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mmtst.registry import HOOKS
 from mmtst.utils.errors import ConfigError
 
 _PARTIAL = '.{}.partial'
+_OUTDATED = 'outdated_ckpt_ids'
 
 
 @HOOKS.register_module()
@@ -62,6 +63,8 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
         if is_main_process():
             for path in Path(self.out_dir).glob(_PARTIAL.format('*')):
                 path.unlink()
+            # Killed between writing and removing.
+            self._remove(runner.message_hub.runtime_info.get(_OUTDATED, ()))
 
     def _save_checkpoint_with_step(
         self, runner: Any, step: int, meta: dict[str, Any]
@@ -101,10 +104,14 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
             )
             return
         if is_main_process():
-            _write_whole(Path(runner.work_dir, 'last_checkpoint'), path)
-            for old in outdated:
-                Path(self.out_dir, self.filename_tmpl.format(old)).unlink(
-                    missing_ok=True
+            self._remove(outdated)
+            try:
+                _write_whole(Path(runner.work_dir, 'last_checkpoint'), path)
+            except OSError as error:
+                runner.logger.error(
+                    'last_checkpoint could not be written: %s. --resume of '
+                    'tools/train.py does not need it.',
+                    error,
                 )
 
     def _save_best_checkpoint(
@@ -173,7 +180,13 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
         runner.message_hub.update_info(
             'keep_ckpt_ids', list(self.keep_ckpt_ids)
         )
+        runner.message_hub.update_info(_OUTDATED, outdated)
         return outdated
+
+    def _remove(self, steps: Iterable[int]) -> None:
+        for step in steps:
+            path = Path(self.out_dir, self.filename_tmpl.format(step))
+            path.unlink(missing_ok=True)
 
     def _set_last(self, runner: Any, path: str | None) -> None:
         self.last_ckpt = path

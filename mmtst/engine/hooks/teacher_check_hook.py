@@ -92,7 +92,7 @@ class TeacherCheckHook(Hook):  # type: ignore[misc]
         if quality is None:
             runner.logger.warning(
                 'The teacher was not checked: %d validation batches have no '
-                'annotations to compare with',
+                'annotations to compare with, or the data no two classes',
                 self.batches,
             )
             return
@@ -113,9 +113,11 @@ class TeacherCheckHook(Hook):  # type: ignore[misc]
                 got=getattr(model, 'teacher_ckpt', None),
                 allowed=f'{floor:.3f} or more',
                 fix='look whether the checkpoint is that of this config '
-                '(classes and their order, normalization, channel order); '
-                'lower the floor in default_hooks.teacher_check if the task '
-                'is as hard as that, or set enabled=False there',
+                '(classes and their order, normalization, channel order) and '
+                'whether LoadAnnotations comes after Resize in the '
+                'validation pipeline; if the task is as hard as that, lower '
+                'the floor in default_hooks.teacher_check, or set batches=0 '
+                'there',
             )
 
     def before_save_checkpoint(

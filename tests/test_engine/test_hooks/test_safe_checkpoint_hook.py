@@ -189,3 +189,53 @@ def test_a_diverged_student_does_not_push_out_a_good_checkpoint(
     assert 'epoch_1.pth is the last one before' in str(caught.value)
     assert 'clip_grad' in str(caught.value)
     assert names(runner) == ['epoch_1.pth']
+
+
+def test_what_was_to_be_removed_is_removed_on_resuming(
+    make_runner, monkeypatch
+) -> None:
+    """Killed after the second checkpoint was there, before the first went."""
+    runner = run(make_runner, train=False, max_keep_ckpts=1)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(hook: Any, steps: Any) -> None:
+        if list(steps):
+            raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        hook = next(h for h in runner.hooks if hasattr(h, 'save_best'))
+        patch.setattr(type(hook), '_remove', kill)
+        runner.train()
+    assert names(runner) == ['epoch_1.pth', 'epoch_2.pth']
+    options = {
+        'type': 'mmtst.SafeCheckpointHook',
+        'interval': 1,
+        'max_keep_ckpts': 1,
+    }
+    again = make_runner(
+        None,
+        default_hooks={'checkpoint': options},
+        load_from=str(Path(runner.work_dir, 'epoch_2.pth')),
+        resume=True,
+    )
+    again.train()
+    assert names(again) == ['epoch_3.pth']
+
+
+def test_the_training_goes_on_without_last_checkpoint(
+    make_runner, monkeypatch
+) -> None:
+    write = Path.write_text
+
+    def full(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if 'last_checkpoint' in path.name:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        return write(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, 'write_text', full)
+    runner = run(make_runner, max_keep_ckpts=1)
+    assert names(runner) == ['epoch_3.pth']
+    log = next(Path(runner.work_dir).glob('*/*.log')).read_text()
+    assert 'last_checkpoint could not be written' in log
