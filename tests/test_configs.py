@@ -63,8 +63,8 @@ def test_names_have_their_fields(path):
     assert fields[-1] in str(cfg.train_dataloader.dataset.data_root)
 
 
-# By what a config's name says of its pair: facts of the paper's section 5 and
-# of the reference code's configs.
+# By what a config's name says of its pair: numbers of the paper and, where it
+# is silent, of the reference code's configs.
 PAIRS = {
     'retina-x101_retina-r50': dict(
         lr=0.01,

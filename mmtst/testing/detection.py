@@ -130,25 +130,30 @@ def tiny_cascade_mask_rcnn(
 
 
 def tiny_fcos(
-    base_channels: int = 8, num_classes: int = 3, cfg_path: str = FCOS
+    base_channels: int = 8,
+    channels: int = 8,
+    num_classes: int = 3,
+    cfg_path: str = FCOS,
 ) -> dict[str, Any]:
     """Return a reference to a narrow FCOS.
 
     Args:
         base_channels: Width of the backbone's first stage.
+        channels: Width of neck and head; even.
         num_classes: Number of classes.
-        cfg_path: What is narrowed; with a GroupNorm of 32 groups, so the
-            width of neck and head is 32.
+        cfg_path: What is narrowed.
     """
     return dict(
         cfg_path=cfg_path,
         cfg_options=dict(
-            **_tiny_base(base_channels, 32),
+            **_tiny_base(base_channels, channels),
             bbox_head=dict(
                 num_classes=num_classes,
-                in_channels=32,
-                feat_channels=32,
+                in_channels=channels,
+                feat_channels=channels,
                 stacked_convs=1,
+                # Two channels each: one alone has no spread on a 1 x 1 map.
+                norm_cfg=dict(type='GN', num_groups=channels // 2),
             ),
         ),
     )

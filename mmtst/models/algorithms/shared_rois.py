@@ -31,13 +31,13 @@ _SIDES = {'student': 'model.architecture', 'teacher': 'model.teacher'}
 class SharedRoIs:
     """Carry RoIs from a student's box head to its teacher's.
 
-    Two-stage pairs are compared on the same regions (TST's reference code;
-    the paper, section 4.2, only says that class predictions are distilled):
-    those that the student has proposed and sampled, ground truth included
-    where its sampler adds it. The teacher looks at them with its own
-    features, its own RoI extractor and its own box head; of a cascade, on
-    either side, the first stage counts, since later stages have moved the
-    boxes.
+    Two-stage pairs are compared on the same regions, as in TST's reference
+    code (the paper names what is distilled, class predictions, and not on
+    which regions): those that the student has proposed and sampled, ground
+    truth included where its sampler adds it. The teacher looks at them with
+    its own features, its own RoI extractor and its own box head; of a
+    cascade, on either side, the first stage counts, since later stages have
+    moved the boxes.
 
     Strides, channels, box head types, shared heads and class-agnostic
     regression may differ: RoIs are in pixels of the image that both see, and

@@ -160,14 +160,23 @@ def test_checkpoints_still_have_to_fit_exactly(tmp_path: Any) -> None:
         distill(path, tiny_faster_rcnn())
 
 
+def cascade_student() -> dict[str, Any]:
+    reference = tiny_cascade_mask_rcnn()
+    reference['cfg_options']['roi_head'].update(
+        mask_head=None, mask_roi_extractor=None
+    )
+    return reference
+
+
+@pytest.mark.parametrize('student', [tiny_faster_rcnn, cascade_student])
 def test_the_search_takes_all_box_losses_of_the_teacher(
-    tmp_path: Any,
+    student: Any, tmp_path: Any
 ) -> None:
     path = str(tmp_path / 'teacher.pth')
     torch.manual_seed(1)
     teacher = build_model(tiny_cascade_mask_rcnn(16), 'here')
     torch.save(dict(state_dict=teacher.state_dict()), path)
-    model = distill(path, tiny_faster_rcnn()).train()
+    model = distill(path, student()).train()
     inputs, samples = detection_batch()
     heard: list[dict[str, Any]] = []
     model.teacher.register_forward_hook(lambda *call: heard.append(call[2]))
