@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import mmdet
 import pytest
 import yaml
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmtst.models.build import resolve_model_cfg
 from mmtst.registry import HOOKS, MODELS
 
 ROOT = Path(__file__).parents[1]
@@ -61,15 +63,62 @@ def test_names_have_their_fields(path):
     assert fields[-1] in str(cfg.train_dataloader.dataset.data_root)
 
 
+# By what a config's name says of its pair: numbers of the paper and, where it
+# is silent, of the reference code's configs.
+PAIRS = {
+    'retina-x101_retina-r50': dict(
+        lr=0.01,
+        warm_up='LinearLR',
+        clip=None,
+        teacher='retinanet_x101-64x4d_fpn_1x_coco.py',
+        weights='retinanet_x101_64x4d_fpn_1x_coco_20200130-366f5af1.pth',
+        student='retinanet_r50_fpn_1x_coco.py',
+    ),
+    'cascade-mask-x101_faster-r50': dict(
+        lr=0.02,
+        warm_up='LinearLR',
+        clip=None,
+        teacher='cascade-mask-rcnn_x101-64x4d_fpn_20e_coco.py',
+        weights='cascade_mask_rcnn_x101_64x4d_fpn_20e_coco_20200512_161033'
+        '-bdb5126a.pth',
+        student='faster-rcnn_r50_fpn_1x_coco.py',
+    ),
+    'fcos-r101_fcos-r50': dict(
+        lr=0.01,
+        warm_up='ConstantLR',
+        clip=dict(max_norm=35, norm_type=2),
+        teacher='fcos_r101-caffe_fpn_gn-head_ms-640-800-2x_coco.py',
+        weights='fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x_coco'
+        '-511424d6.pth',
+        student='fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+    ),
+}
+
+
+def pair_of(path):
+    return '_'.join(path.stem.split('_')[2:4])
+
+
+def test_each_pair_is_there_as_kd_and_as_kd_and_mimic():
+    names = {path.stem for path in COCO}
+    assert names == {
+        f'tst_{where}_{pair}_8xb2-2x_coco'
+        for where in ('cls', 'cls-fpn')
+        for pair in PAIRS
+    }
+
+
 @pytest.mark.parametrize('path', COCO, ids=str)
 def test_the_papers_numbers_for_coco(path):
     cfg = load(path)
+    pair = PAIRS[pair_of(path)]
     assert cfg.train_cfg.max_epochs == 24
     assert cfg.optim_wrapper.optimizer.to_dict() == dict(
-        type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0001
+        type='SGD', lr=pair['lr'], momentum=0.9, weight_decay=0.0001
     )
+    assert cfg.optim_wrapper.get('clip_grad') == pair['clip']
     warm_up, steps = cfg.param_scheduler
-    assert (warm_up.type, warm_up.end) == ('LinearLR', 500)
+    assert (warm_up.type, warm_up.end) == (pair['warm_up'], 500)
     assert steps.milestones == [16, 22] and steps.gamma == 0.1
     assert cfg.auto_scale_lr.base_batch_size == 16
     (search,) = cfg.custom_hooks
@@ -77,12 +126,64 @@ def test_the_papers_numbers_for_coco(path):
     assert (search.lr, search.momentum, search.clip_grad) == (0.01, 0.9, 20.0)
     model = cfg.model
     assert model.augmentation.num_operators == 4
+    assert model.augmentation.composition == 'matrix_sum'
     assert (model.objective.alpha, model.objective.beta) == (1.0, 1.0)
     losses = model.distiller.distill_losses
     assert (losses.loss_kl.tau, losses.loss_kl.loss_weight) == (1.0, 1.0)
     assert ('loss_mimic' in losses) == ('cls-fpn' in path.stem)
-    assert 'x101-64x4d' in model.teacher.cfg_path
-    assert 'retinanet_r50' in model.architecture.cfg_path
+    assert set(losses) <= {'loss_kl', 'loss_mimic'}
+    assert model.teacher.cfg_path.endswith(pair['teacher'])
+    assert model.architecture.cfg_path.endswith(pair['student'])
+    assert model.teacher_ckpt.endswith('/' + pair['weights'])
+
+
+@pytest.mark.parametrize('path', COCO, ids=str)
+def test_teachers_come_from_where_mmdet_says(path):
+    """The metafile that mmdet ships names the weights of its configs."""
+    model = load(path).model
+    folder, name = model.teacher.cfg_path.removeprefix('mmdet::').split('/')
+    root = Path(mmdet.__file__).parent / '.mim' / 'configs' / folder
+    meta = yaml.safe_load((root / 'metafile.yml').read_text())
+    weights = {
+        Path(entry['Config']).name: entry['Weights']
+        for entry in meta['Models']
+    }
+    assert model.teacher_ckpt == weights[name]
+
+
+def test_fcos_is_trained_as_in_the_paper():
+    (path,) = [p for p in COCO if p.stem.startswith('tst_cls_fcos')]
+    cfg = load(path)
+    student = resolve_model_cfg(cfg.model.architecture, 'student')
+    teacher = resolve_model_cfg(cfg.model.teacher, 'teacher')
+    head = student.bbox_head
+    assert head.loss_bbox == dict(type='GIoULoss', loss_weight=1.0)
+    assert head.norm_on_bbox and head.center_sampling
+    assert 'norm_on_bbox' not in teacher.bbox_head
+    for model in (student, teacher):
+        preprocessor = model.data_preprocessor
+        assert preprocessor.std == [1.0, 1.0, 1.0]
+        assert not preprocessor.bgr_to_rgb
+    resize = cfg.train_dataloader.dataset.pipeline[2]
+    assert resize.scales == [(1333, 640), (1333, 800)]
+    assert cfg.param_scheduler[0].factor == pytest.approx(1 / 3)
+
+
+def test_centerness_is_added_to_either_distiller(tmp_path):
+    for path in COCO:
+        if pair_of(path) != 'fcos-r101_fcos-r50':
+            continue
+        config = tmp_path / path.name
+        config.write_text(
+            f"_base_ = '{(ROOT / path).as_posix()}'\n"
+            'model = dict(distiller={{_base_.centerness_kl}})\n'
+        )
+        distiller = Config.fromfile(config).model.distiller
+        before = Config.fromfile(ROOT / path).model.distiller
+        added = set(distiller.distill_losses) - set(before.distill_losses)
+        assert added == {'loss_kl_centerness'}
+        assert distiller.distill_losses.loss_kl_centerness.form == 'sigmoid'
+        assert MODELS.build(distiller) is not None
 
 
 def test_metafiles_name_what_there_is():

@@ -6,6 +6,7 @@ mmrazor's ``cfg_path`` cannot override anything: 80 classes stay 80. Here
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ def resolve_model_cfg(cfg: dict[str, Any], where: str) -> ConfigDict:
         )
     if 'data_preprocessor' in file:
         file.model.data_preprocessor = file.data_preprocessor
-    options = cfg.get('cfg_options') or {}
+    # mmengine takes `_delete_` out of what it merges: the next one needs it.
+    options = copy.deepcopy(cfg.get('cfg_options') or {})
     merged = Config(dict(model=file.model))
     merged.merge_from_dict(dict(model=options))
     model = merged.model

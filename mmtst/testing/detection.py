@@ -11,6 +11,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 RETINANET = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+FASTER_RCNN = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+CASCADE_MASK_RCNN = 'mmdet::cascade_rcnn/cascade-mask-rcnn_r50_fpn_20e_coco.py'
+FCOS = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
 
 
 def tiny_retinanet(
@@ -38,6 +41,119 @@ def tiny_retinanet(
                 in_channels=channels,
                 feat_channels=channels,
                 stacked_convs=1,
+            ),
+        ),
+    )
+
+
+def _tiny_base(base_channels: int, channels: int) -> dict[str, Any]:
+    """Return a narrow ResNet-18 from scratch and its neck."""
+    widths = [base_channels * 2**i for i in range(4)]
+    return dict(
+        backbone=dict(
+            _delete_=True,
+            type='ResNet',
+            depth=18,
+            base_channels=base_channels,
+            out_indices=(0, 1, 2, 3),
+            norm_cfg=dict(type='BN', requires_grad=True),
+        ),
+        neck=dict(in_channels=widths, out_channels=channels),
+    )
+
+
+def _tiny_two_stage(base_channels: int, channels: int) -> dict[str, Any]:
+    """Return what narrows any two-stage detector up to its RoI extractor."""
+    return dict(
+        **_tiny_base(base_channels, channels),
+        rpn_head=dict(in_channels=channels, feat_channels=channels),
+        roi_head=dict(bbox_roi_extractor=dict(out_channels=channels)),
+        train_cfg=dict(rpn_proposal=dict(nms_pre=64, max_per_img=64)),
+    )
+
+
+def tiny_faster_rcnn(
+    base_channels: int = 8,
+    channels: int = 8,
+    num_classes: int = 3,
+    cfg_path: str = FASTER_RCNN,
+) -> dict[str, Any]:
+    """Return a reference to a narrow Faster R-CNN.
+
+    Args:
+        base_channels: Width of the backbone's first stage.
+        channels: Width of neck and heads.
+        num_classes: Number of classes.
+        cfg_path: What is narrowed; a ``StandardRoIHead`` without masks.
+    """
+    options = _tiny_two_stage(base_channels, channels)
+    options['roi_head']['bbox_head'] = dict(
+        in_channels=channels, fc_out_channels=32, num_classes=num_classes
+    )
+    return dict(cfg_path=cfg_path, cfg_options=options)
+
+
+def tiny_cascade_mask_rcnn(
+    base_channels: int = 8,
+    channels: int = 8,
+    num_classes: int = 3,
+    cfg_path: str = CASCADE_MASK_RCNN,
+) -> dict[str, Any]:
+    """Return a reference to a narrow Cascade Mask R-CNN.
+
+    Args:
+        base_channels: Width of the backbone's first stage.
+        channels: Width of neck and heads.
+        num_classes: Number of classes.
+        cfg_path: What is narrowed; a ``CascadeRoIHead`` of three stages with
+            masks.
+    """
+    options = _tiny_two_stage(base_channels, channels)
+    options['roi_head'].update(
+        bbox_head={
+            str(stage): dict(
+                in_channels=channels,
+                fc_out_channels=32,
+                num_classes=num_classes,
+            )
+            for stage in range(3)
+        },
+        mask_roi_extractor=dict(out_channels=channels),
+        mask_head=dict(
+            num_convs=1,
+            in_channels=channels,
+            conv_out_channels=channels,
+            num_classes=num_classes,
+        ),
+    )
+    return dict(cfg_path=cfg_path, cfg_options=options)
+
+
+def tiny_fcos(
+    base_channels: int = 8,
+    channels: int = 8,
+    num_classes: int = 3,
+    cfg_path: str = FCOS,
+) -> dict[str, Any]:
+    """Return a reference to a narrow FCOS.
+
+    Args:
+        base_channels: Width of the backbone's first stage.
+        channels: Width of neck and head; even.
+        num_classes: Number of classes.
+        cfg_path: What is narrowed.
+    """
+    return dict(
+        cfg_path=cfg_path,
+        cfg_options=dict(
+            **_tiny_base(base_channels, channels),
+            bbox_head=dict(
+                num_classes=num_classes,
+                in_channels=channels,
+                feat_channels=channels,
+                stacked_convs=1,
+                # Two channels each: one alone has no spread on a 1 x 1 map.
+                norm_cfg=dict(type='GN', num_groups=channels // 2),
             ),
         ),
     )

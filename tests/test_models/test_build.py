@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.config import ConfigDict
 from mmengine.model import BaseModel
 
 from mmtst.models.build import (
@@ -29,6 +30,15 @@ def test_delete_replaces_a_part():
     options = dict(backbone=dict(_delete_=True, type='Other', a=1))
     cfg = resolve_model_cfg(dict(cfg_path=RETINA, cfg_options=options), 'x')
     assert dict(cfg.backbone) == dict(type='Other', a=1)
+
+
+def test_a_reference_stands_for_the_same_each_time():
+    options = dict(backbone=dict(_delete_=True, type='Other', a=1))
+    reference = ConfigDict(cfg_path=RETINA, cfg_options=options)
+    first, second = (resolve_model_cfg(reference, 'x') for _ in range(2))
+    assert first == second
+    assert reference.cfg_options == options
+    assert '_delete_' in reference.cfg_options.backbone
 
 
 def test_local_files_work(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from mmtst.augmentation.base import MAGNITUDE_OPERATORS, OPERATORS
 from mmtst.datasets import set_data_root
+from mmtst.testing.coco import write_tiny_coco
 from mmtst.utils.errors import ConfigError
 
 
@@ -174,3 +176,59 @@ def test_plain_config_gets_the_default_augmentation(
 ):
     cfg, args = read(browse, plain_config, shapes, '--num', '2')
     assert len(list(browse.views(cfg, args))) == 2
+
+
+COCO_CONFIGS = sorted(
+    (Path(__file__).parents[2] / 'configs' / 'tst').rglob('*_coco.py')
+)
+
+
+@pytest.fixture(scope='module')
+def coco(tmp_path_factory):
+    root = tmp_path_factory.mktemp('data') / 'coco'
+    # Of mmdet's own full size, so that no resizing blurs the edges.
+    return write_tiny_coco(
+        root, dict(train2017=4), size=(1333, 800), objects=1
+    )
+
+
+@pytest.mark.parametrize('path', COCO_CONFIGS, ids=lambda path: path.stem)
+def test_the_papers_pairs_are_shown_with_boxes_that_fit(browse, coco, path):
+    """Caffe-style and pytorch-style pipelines, in the right colors."""
+    cfg, args = read(
+        browse,
+        path,
+        coco,
+        '--probability',
+        '1',
+        '--strength',
+        '0.02',
+        '--operators',
+        'TranslateX',
+        'Rotate',
+        '--num',
+        '3',
+    )
+    for step in cfg.train_dataloader.dataset.pipeline:
+        if step.type == 'RandomChoiceResize':
+            step.scales = [(1333, 800)]
+    moved = 0
+    for before, after in browse.views(cfg, args):
+        assert before.image.shape == (800, 1333, 3)
+        for view in (before, after):
+            (box,) = view.sample.gt_instances.bboxes
+            box = getattr(box, 'tensor', box).flatten().tolist()
+            away = np.abs(view.image.astype(int) - (120, 180, 250))
+            # Halfway to what lies around or comes in from outside.
+            rows, columns = np.nonzero(away.max(axis=2) < 70)
+            hull = (
+                columns.min(),
+                rows.min(),
+                columns.max() + 1,
+                rows.max() + 1,
+            )
+            assert np.abs(np.subtract(hull, box)).max() <= 2.0
+            middle = int(box[1] + box[3]) // 2, int(box[0] + box[2]) // 2
+            assert away[middle].max() <= 3
+        moved += not np.array_equal(before.image, after.image)
+    assert moved >= 2

@@ -43,3 +43,18 @@ kd_mimic_distiller = dict(
         ),
     ),
 )
+# FCOS's third output, merged into either of the above: what the reference code
+# distils beside the classes.
+centerness_kl = dict(
+    distill_losses=dict(
+        loss_kl_centerness=dict(
+            type='mmtst.DenseKLLoss', tau=1.0, loss_weight=1.0, form='sigmoid'
+        )
+    ),
+    loss_forward_mappings=dict(
+        loss_kl_centerness=dict(
+            preds_S=dict(from_student=True, recorder='head', data_idx=2),
+            preds_T=dict(from_student=False, recorder='head', data_idx=2),
+        )
+    ),
+)

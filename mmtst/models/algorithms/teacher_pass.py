@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from mmtst.augmentation import ImageSpace
 from mmtst.models.algorithms.samples import valid_sizes
+from mmtst.models.algorithms.shared_rois import SharedRoIs
 
 
 class TeacherPass:
@@ -21,17 +23,33 @@ class TeacherPass:
         preprocessor: The student's data preprocessor.
         sources: Names of the teacher's modules that are recorded; a head is
             run only where one lies beyond backbone and neck.
+        shared_rois: Gives a two-stage teacher the RoIs that it is to judge,
+            where its RoI head is recorded; its own proposals are not made.
     """
 
     def __init__(
-        self, teacher: BaseModel, preprocessor: Any, sources: Sequence[str]
+        self,
+        teacher: BaseModel,
+        preprocessor: Any,
+        sources: Sequence[str],
+        shared_rois: SharedRoIs | None = None,
     ) -> None:
         self.teacher = teacher
+        self._shared_rois = shared_rois
         self._given = ImageSpace.from_preprocessor(preprocessor)
         self._wanted = ImageSpace.from_preprocessor(teacher.data_preprocessor)
         self._needs_head = not all(
             source.startswith(('backbone', 'neck')) for source in sources
         )
+        self._needs_rpn = any(
+            source.split('.')[0] == 'rpn_head' for source in sources
+        )
+
+    def listening(self) -> AbstractContextManager[None]:
+        """Return a context for a step: the student, then :meth:`run`."""
+        if self._shared_rois is None:
+            return nullcontext()
+        return self._shared_rois.listening()
 
     def inputs(self, inputs: Tensor, samples: Sequence[Any]) -> Tensor:
         """Normalize images as the teacher expects them.
@@ -72,5 +90,12 @@ class TeacherPass:
         if hasattr(self.teacher, 'bbox_head'):
             # Called, not `.forward`: recorders are forward hooks.
             self.teacher.bbox_head(features)
+        elif hasattr(self.teacher, 'roi_head') and (
+            self._needs_rpn or self._shared_rois is not None
+        ):
+            if self._needs_rpn:
+                self.teacher.rpn_head(features)
+            if self._shared_rois is not None:
+                self._shared_rois.evaluate(features)
         else:
             self.teacher(images, samples, mode='tensor')

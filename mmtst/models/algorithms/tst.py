@@ -35,6 +35,8 @@ from mmtst.models.algorithms.samples import (
     valid_sizes,
     with_objects,
 )
+from mmtst.models.algorithms.shared_rois import SharedRoIs
+from mmtst.models.algorithms.teacher_parts import leave_out_masks
 from mmtst.models.algorithms.teacher_pass import TeacherPass
 from mmtst.models.build import build_model, load_model
 from mmtst.models.objectives import GapObjective, GapResult
@@ -125,6 +127,8 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
         student = build_model(architecture, 'model.architecture')
         built_teacher = build_model(teacher, 'model.teacher')
         self._load_teacher(built_teacher, teacher_ckpt, untrained_teacher)
+        leave_out_masks(built_teacher, student)
+        shared_rois = SharedRoIs.between(student, built_teacher, distiller)
         super().__init__(
             distiller=distiller,
             teacher=built_teacher,
@@ -164,6 +168,7 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
             self.teacher,
             self.data_preprocessor,
             [recorder.source for recorder in recorders],
+            shared_rois,
         )
         self._register_state_dict_hook(_leave_teacher_out)
         self._register_load_state_dict_pre_hook(self._keep_own_teacher)
@@ -221,20 +226,30 @@ class TSTDistill(SingleTeacherDistill):  # type: ignore[misc]
             and ``augment.*`` for the log.
         """
         inputs, samples, stats = self.views(batch_inputs, data_samples)
+        try:
+            with self._teacher_pass.listening():
+                losses = self._step_losses(inputs, samples)
+        finally:  # No activation outlives its step, not even a failed one.
+            self.distiller.clear_records()
+        for name, value in stats.items():
+            losses[f'augment.{name}'] = batch_inputs.new_tensor(value)
+        return losses
+
+    def _step_losses(
+        self, inputs: Tensor, samples: list[Any]
+    ) -> dict[str, Tensor]:
+        """Run student, then teacher, on both views."""
         self.distiller.set_deliveries_override(False)
         with self.distiller.recording('student'):
             student_losses = self.student(inputs, samples, mode='loss')
         losses: dict[str, Tensor] = add_prefix(student_losses, 'student')
+        if self.distillation_stopped:
+            return losses
         self.distiller.set_deliveries_override(True)
         with self.distiller.recording('teacher'):
             self._teacher_pass.run(inputs, samples)
-        if self.distillation_stopped:
-            self.distiller.clear_records()
-        else:
-            distilled = self.distiller.compute_and_clear()
-            losses.update(add_prefix(distilled, 'distill'))
-        for name, value in stats.items():
-            losses[f'augment.{name}'] = batch_inputs.new_tensor(value)
+        distilled = self.distiller.compute_and_clear()
+        losses.update(add_prefix(distilled, 'distill'))
         return losses
 
     @torch.no_grad()

@@ -129,10 +129,17 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
         """Record on one side, ``'student'`` or ``'teacher'``.
 
         The student's deliveries override what the teacher's recorded, or the
-        reverse: whoever records first fills them.
+        reverse: whoever records first fills them. Of a student's module the
+        outputs with gradients count, where it has any: hard-example samplers
+        (OHEM) look at candidates through the same head without.
         """
-        with getattr(self, f'{side}_recorders'), self.deliveries:
+        recorders = getattr(self, f'{side}_recorders')
+        with recorders, self.deliveries:
             yield
+        if side == 'student':
+            for recorder in recorders.recorders.values():
+                if type(recorder).__name__ == 'ModuleOutputsRecorder':
+                    _drop_looks(recorder.data_buffer)
 
     def compute_and_clear(self) -> dict[str, Tensor]:
         """Compute the distillation losses and drop all records.
@@ -151,6 +158,19 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
         for manager in (self.student_recorders, self.teacher_recorders):
             for recorder in manager.recorders.values():
                 recorder.reset_data_buffer()
+
+
+def _drop_looks(buffer: list[Any]) -> None:
+    """Keep the outputs that carry gradients, if any does; in place."""
+    trained = [output for output in buffer if _carries_gradient(output)]
+    if trained:
+        buffer[:] = trained
+
+
+def _carries_gradient(output: Any) -> bool:
+    if isinstance(output, (list, tuple)):
+        return any(map(_carries_gradient, output))
+    return isinstance(output, Tensor) and output.requires_grad
 
 
 def _check_arguments(name: str, loss: nn.Module, given: set[str]) -> None:

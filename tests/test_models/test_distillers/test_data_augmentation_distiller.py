@@ -124,3 +124,39 @@ def test_unknown_modules_are_named_with_near_ones():
         distiller.prepare_from_student(model)
     assert '0.0' in str(error.value)
     assert 'student_recorders.out.source' in str(error.value)
+
+
+class Miner(nn.Module):
+    """Look at candidates before the outputs that count, as OHEM does."""
+
+    def __init__(self):
+        super().__init__()
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+        self.head = nn.Linear(2, 2)
+
+    def forward(self, inputs):
+        inputs = self.frozen(inputs)
+        with torch.no_grad():
+            self.head(inputs[:1])
+        return self.head(inputs), self.head(inputs)
+
+
+def test_candidates_of_a_student_do_not_count():
+    recorders = {
+        name: dict(type='ModuleOutputs', source=name)
+        for name in ('frozen', 'head')
+    }
+    distiller = build(student_recorders=dict(recorders, out=recorders['head']))
+    model = Miner()
+    distiller.prepare_from_student(model)
+    with distiller.recording('student'):
+        first, second = model(torch.randn(3, 2))
+    held = distiller.student_recorders.recorders
+    assert held['head'].data_buffer[0] is first
+    assert held['head'].data_buffer[1] is second
+    assert len(held['head'].data_buffer) == 2
+    # What never carries gradients stays.
+    assert len(held['frozen'].data_buffer) == 1
+    with torch.no_grad(), distiller.recording('student'):
+        model(torch.randn(3, 2))
+    assert len(held['head'].data_buffer) == 3
