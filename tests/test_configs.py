@@ -55,7 +55,8 @@ def test_loads_and_builds(path):
 def test_names_have_their_fields(path):
     fields = path.stem.split('_')
     method = path.parts[1]
-    assert fields[0] == ('retinanet' if method == 'detectors' else method)
+    detectors = ('retinanet', 'faster-rcnn', 'fcos')
+    assert fields[0] in (detectors if method == 'detectors' else (method,))
     gpus, batch = fields[-2].split('-')[0].split('xb')
     cfg = load(path)
     assert int(gpus) >= 1

@@ -1,0 +1,11 @@
+"""The student of the BCCD pair alone: Faster R-CNN at 320 x 240."""
+
+_base_ = [
+    '../_base_/pairs/small_faster_rcnn/student.py',
+    '../_base_/datasets/bccd_detection.py',
+    '../_base_/schedules/scratch_adamw.py',
+]
+
+model = dict(cfg_options=dict(roi_head=dict(bbox_head=dict(num_classes=3))))
+
+train_cfg = dict(max_epochs=24)
