@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import init_default_scope
 from torch import Tensor
 
 from mmtst.augmentation import AugmentationEncoder
+from mmtst.models import build_model
 from mmtst.registry import MODELS
 from mmtst.testing.detection import detection_batch
 from mmtst.version import __version__
@@ -104,6 +105,18 @@ def augment_tasks(
     return {'augment': forward, 'augment_with_gradient': backward}
 
 
+def _as_mmrazors(model: ConfigDict, name: str) -> dict[str, Any]:
+    """Return what is built: for KD mmrazor's own algorithm."""
+    if name == 'tst':
+        return model
+    return dict(
+        type='mmrazor.SingleTeacherDistill',
+        architecture=build_model(model.architecture, 'model.architecture'),
+        teacher=build_model(model.teacher, 'model.teacher'),
+        distiller=model.distiller,
+    )
+
+
 def step_tasks(
     batch: int, side: int, device: str
 ) -> dict[str, Callable[[], Any]]:
@@ -112,13 +125,9 @@ def step_tasks(
     for name, path in (('tst', TST), ('kd', KD)):
         cfg = Config.fromfile(ROOT / path)
         init_default_scope(cfg.default_scope)
-        if name == 'tst':
-            cfg.model.teacher_ckpt = None
-            cfg.model.untrained_teacher = True
-        else:
-            cfg.model.teacher.checkpoint = None
+        cfg.model.update(teacher_ckpt=None, untrained_teacher=True)
         torch.manual_seed(0)
-        models[name] = MODELS.build(cfg.model).to(device)
+        models[name] = MODELS.build(_as_mmrazors(cfg.model, name)).to(device)
         # mmrazor's own returns nothing.
         models[name].train()
     inputs, samples = detection_batch(batch, (side, side))

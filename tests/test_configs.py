@@ -1,5 +1,8 @@
 """Check that every config loads, builds and carries the paper's numbers."""
 
+import copy
+import re
+from functools import cache
 from pathlib import Path
 
 import mmdet
@@ -18,11 +21,20 @@ CONFIGS = sorted(
     if '_base_' not in path.parts
 )
 NAMES = [str(path) for path in CONFIGS]
-COCO = [path for path in CONFIGS if path.stem.endswith('_coco')]
+METHODS = ('tst', 'kd', 'dist', 'cwd', 'pkd', 'mgd', 'fgd')
+DISTILLED = [path for path in CONFIGS if path.parts[1] in METHODS]
+COCO = [path for path in DISTILLED if path.stem.endswith('_coco')]
+TST = [path for path in COCO if path.parts[1] == 'tst']
+
+
+@cache
+def read(path):
+    return Config.fromfile(ROOT / path)
 
 
 def load(path):
-    cfg = Config.fromfile(ROOT / path)
+    """Return a copy of a config: reading one takes long."""
+    cfg = copy.deepcopy(read(str(path)))
     init_default_scope(cfg.default_scope)
     return cfg
 
@@ -36,12 +48,10 @@ def test_loads_and_builds(path):
     cfg = load(path)
     assert cfg.custom_imports.imports == ['mmtst']
     model = cfg.model
-    if model.type == 'mmtst.TSTDistill':
+    if model.type in ('mmtst.TSTDistill', 'mmtst.TeacherStudentDistill'):
         # The checkpoint comes from a training, or from the model zoo.
         assert model.pop('teacher_ckpt')
         model.untrained_teacher = True
-    elif model.type == 'SingleTeacherDistill':
-        assert model.teacher.pop('checkpoint')
     assert MODELS.build(model) is not None
     for hook in cfg.get('custom_hooks', []):
         assert HOOKS.build(hook) is not None
@@ -49,7 +59,7 @@ def test_loads_and_builds(path):
 
 @pytest.mark.parametrize(
     'path',
-    [p for p in CONFIGS if p.parts[1] in ('tst', 'kd', 'detectors')],
+    [p for p in CONFIGS if p.parts[1] in (*METHODS, 'detectors')],
     ids=str,
 )
 def test_names_have_their_fields(path):
@@ -100,16 +110,93 @@ def pair_of(path):
     return '_'.join(path.stem.split('_')[2:4])
 
 
-def test_each_pair_is_there_as_kd_and_as_kd_and_mimic():
-    names = {path.stem for path in COCO}
+SMALL = ('retina-r18-32_retina-r18-8', 'faster-r18-32_faster-r18-8')
+SMALL += ('fcos-r18-32_fcos-r18-8',)
+# Of each method, what is compared.
+LOCATIONS = {
+    **dict.fromkeys(('tst', 'kd', 'dist'), ('cls', 'cls-fpn')),
+    **dict.fromkeys(('cwd', 'pkd', 'mgd', 'fgd'), ('fpn',)),
+}
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_each_method_is_there_for_each_pair(method):
+    names = {p.stem for p in DISTILLED if p.parts[1] == method}
     assert names == {
-        f'tst_{where}_{pair}_8xb2-2x_coco'
-        for where in ('cls', 'cls-fpn')
-        for pair in PAIRS
+        f'{method}_{where}_{pair}'
+        for where in LOCATIONS[method]
+        for pair in (
+            *(f'{pair}_8xb2-2x_coco' for pair in PAIRS),
+            *(f'{pair}_1xb4-24e_bccd' for pair in SMALL),
+        )
     }
 
 
-@pytest.mark.parametrize('path', COCO, ids=str)
+# What each method's losses are called in the log.
+LOSSES = {
+    ('tst', 'cls'): {'loss_kl'},
+    ('kd', 'cls'): {'loss_kl'},
+    ('dist', 'cls'): {'loss_dist'},
+    ('cwd', 'fpn'): {'loss_cwd'},
+    ('pkd', 'fpn'): {'loss_pkd'},
+    ('mgd', 'fpn'): {'loss_mgd'},
+    ('fgd', 'fpn'): {'loss_fgd'},
+}
+
+
+@pytest.mark.parametrize('path', DISTILLED, ids=str)
+def test_each_config_distils_what_its_name_says(path):
+    method, where = path.stem.split('_')[:2]
+    losses = set(load(path).model.distiller.distill_losses)
+    expected = LOSSES[method, where.removesuffix('-fpn')]
+    if where == 'cls-fpn':
+        expected = expected | {'loss_mimic'}
+    assert losses == expected
+
+
+SCHEDULE = (
+    'train_cfg',
+    'param_scheduler',
+    'optim_wrapper',
+    'train_dataloader',
+    'val_dataloader',
+    'val_evaluator',
+    'auto_scale_lr',
+    'randomness',
+)
+
+
+@pytest.mark.parametrize('path', DISTILLED, ids=str)
+def test_all_methods_have_the_recipe_of_tst(path):
+    """Pair, data and schedule are the same; the method alone differs."""
+    cfg = load(path)
+    fields = '_'.join(path.stem.split('_')[2:])
+    reference = load(f'configs/tst/mmdet/tst_cls_{fields}.py')
+    for name in SCHEDULE:
+        assert cfg.get(name) == reference.get(name), name
+    for name in ('architecture', 'teacher', 'teacher_ckpt'):
+        assert cfg.model[name] == reference.model[name], name
+
+
+@pytest.mark.parametrize(
+    ('alone', 'student'),
+    [
+        ('retinanet_r50_8xb2-2x_coco', 'retina-x101_retina-r50'),
+        ('faster-rcnn_r50_8xb2-2x_coco', 'cascade-mask-x101_faster-r50'),
+        ('fcos_r50_8xb2-2x_coco', 'fcos-r101_fcos-r50'),
+    ],
+)
+def test_students_alone_have_the_recipe_too(alone, student):
+    cfg = load(f'configs/detectors/{alone}.py')
+    pair = load(f'configs/tst/mmdet/tst_cls_{student}_8xb2-2x_coco.py')
+    for name in SCHEDULE:
+        assert cfg.get(name) == pair.get(name), name
+    model = dict(cfg.model)
+    assert model.pop('type') == 'mmtst.model_from_config'
+    assert model == pair.model.architecture
+
+
+@pytest.mark.parametrize('path', TST, ids=str)
 def test_the_papers_numbers_for_coco(path):
     cfg = load(path)
     pair = PAIRS[pair_of(path)]
@@ -129,10 +216,8 @@ def test_the_papers_numbers_for_coco(path):
     assert model.augmentation.num_operators == 4
     assert model.augmentation.composition == 'matrix_sum'
     assert (model.objective.alpha, model.objective.beta) == (1.0, 1.0)
-    losses = model.distiller.distill_losses
-    assert (losses.loss_kl.tau, losses.loss_kl.loss_weight) == (1.0, 1.0)
-    assert ('loss_mimic' in losses) == ('cls-fpn' in path.stem)
-    assert set(losses) <= {'loss_kl', 'loss_mimic'}
+    loss = model.distiller.distill_losses.loss_kl
+    assert (loss.tau, loss.loss_weight) == (1.0, 1.0)
     assert model.teacher.cfg_path.endswith(pair['teacher'])
     assert model.architecture.cfg_path.endswith(pair['student'])
     assert model.teacher_ckpt.endswith('/' + pair['weights'])
@@ -153,7 +238,7 @@ def test_teachers_come_from_where_mmdet_says(path):
 
 
 def test_fcos_is_trained_as_in_the_paper():
-    (path,) = [p for p in COCO if p.stem.startswith('tst_cls_fcos')]
+    (path,) = [p for p in TST if p.stem.startswith('tst_cls_fcos')]
     cfg = load(path)
     student = resolve_model_cfg(cfg.model.architecture, 'student')
     teacher = resolve_model_cfg(cfg.model.teacher, 'teacher')
@@ -172,7 +257,7 @@ def test_fcos_is_trained_as_in_the_paper():
 
 def test_centerness_is_added_to_either_distiller(tmp_path):
     for path in COCO:
-        if pair_of(path) != 'fcos-r101_fcos-r50':
+        if not re.match('(tst|kd|dist)_.*fcos', path.stem):
             continue
         config = tmp_path / path.name
         config.write_text(
@@ -200,5 +285,4 @@ def test_metafiles_name_what_there_is():
             assert (ROOT / model['Config']).is_file()
             assert Path(model['Config']).stem == model['Name']
             named.append(model['Config'])
-    methods = [n for n in NAMES if n.startswith('configs/tst/')]
-    assert sorted(named) == sorted(methods)
+    assert sorted(named) == sorted(map(str, DISTILLED))

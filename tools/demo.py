@@ -35,11 +35,7 @@ RUNS = {
     'kd': 'the student by KD',
     'tst': 'the student by TST',
 }
-# Where each distillation's config says where the teacher's weights lie.
-TEACHER_OPTION = {
-    'kd': 'model.teacher.checkpoint',
-    'tst': 'model.teacher_ckpt',
-}
+DISTILLED = ('kd', 'tst')
 METRICS = ('coco/bbox_mAP', 'coco/bbox_mAP_50')
 # What mmdet's metric writes into the log as it begins, and if it has nothing.
 EVALUATING = 'Evaluating bbox...'
@@ -281,9 +277,9 @@ def _training(
         'val_dataloader.persistent_workers=False',
     ]
     needs = ['data']
-    if name in TEACHER_OPTION:
+    if name in DISTILLED:
         teacher = final_checkpoint(args, 'teacher')
-        options.append(f'{TEACHER_OPTION[name]}={teacher}')
+        options.append(f'model.teacher_ckpt={teacher}')
         needs.append('teacher')
     options += args.cfg_options
     if name == 'tst':

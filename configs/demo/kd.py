@@ -1,7 +1,7 @@
 """KD on the shapes set."""
 
 _base_ = [
-    '../_base_/pairs/small_retinanet/kd.py',
+    '../_base_/pairs/small_retinanet/pair.py',
     '../_base_/datasets/shapes_detection.py',
     '../_base_/schedules/scratch_adamw.py',
 ]
@@ -9,9 +9,9 @@ _base_ = [
 classes = dict(bbox_head=dict(num_classes=5))
 model = dict(
     architecture=dict(cfg_options=classes),
-    teacher=dict(
-        cfg_options=classes, checkpoint='demo_output/teacher/epoch_8.pth'
-    ),
+    teacher=dict(cfg_options=classes),
+    teacher_ckpt='demo_output/teacher/epoch_8.pth',
+    distiller={{_base_.kd_distiller}},
 )
 
 train_cfg = dict(max_epochs=4, val_interval=2)

@@ -1,6 +1,6 @@
 """Define what is trained: algorithms, distillers, objectives, losses."""
 
-from mmtst.models.algorithms import TSTDistill
+from mmtst.models.algorithms import TeacherStudentDistill, TSTDistill
 from mmtst.models.build import build_model, model_from_config
 from mmtst.models.connectors import PyramidConnector
 from mmtst.models.distillers import DataAugmentationDistiller
@@ -21,6 +21,7 @@ __all__ = [
     'MimicLoss',
     'PyramidConnector',
     'TSTDistill',
+    'TeacherStudentDistill',
     'build_model',
     'frozen_parameters',
     'frozen_statistics',

@@ -42,7 +42,7 @@ def test_plan_is_in_order_and_points_at_the_teacher(demo, tmp_path):
         assert str(tmp_path) in str(step.output)
     commands = {step.name: step.command for step in steps}
     teacher = demo.final_checkpoint(args, 'teacher')
-    assert f'model.teacher.checkpoint={teacher}' in commands['kd']
+    assert f'model.teacher_ckpt={teacher}' in commands['kd']
     assert f'model.teacher_ckpt={teacher}' in commands['tst']
     outputs = [step.output for step in steps]
     assert len(set(outputs)) == len(outputs)

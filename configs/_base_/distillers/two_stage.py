@@ -1,35 +1,25 @@
-"""Distillers of two-stage detectors: TST's "KD" and "KD+mimic".
+"""Distillers of two-stage detectors that compare class predictions.
 
-The class scores, (RoIs, classes + 1), of the box heads are compared, on the
-RoIs that the student has sampled; both necks give one feature map for each
-level. For a teacher with a cascade, whose first stage counts, take those named
-``cascade_*``; for a student with one, add to the config that takes them
+KD and DIST, each with the neck's features beside it too (``*_mimic``, TST's
+"KD+mimic"); those that compare necks alone stand in ``neck.py``. The class
+scores of the box heads, (RoIs, classes + 1), are compared on the RoIs that the
+student has sampled; necks give one feature map for each level.
 
-    distiller=dict(student_recorders=dict(head=dict(
-        source='roi_head.bbox_head.0.fc_cls')))
+Of a cascade the first stage counts. For a teacher (or a student) with one,
+change the source, as ``pairs/coco_faster_rcnn.py`` does.
 """
 
 _head = dict(type='ModuleOutputs', source='roi_head.bbox_head.fc_cls')
-_cascade_head = dict(
-    type='ModuleOutputs', source='roi_head.bbox_head.0.fc_cls'
-)
 _neck = dict(type='ModuleOutputs', source='neck')
-_kd = dict(
+_classes = dict(
     type='mmtst.DataAugmentationDistiller',
     student_recorders=dict(head=_head),
-    distill_losses=dict(
-        loss_kl=dict(type='mmtst.DenseKLLoss', tau=1.0, loss_weight=1.0)
-    ),
-    loss_forward_mappings=dict(
-        loss_kl=dict(
-            preds_S=dict(from_student=True, recorder='head'),
-            preds_T=dict(from_student=False, recorder='head'),
-        )
-    ),
+    teacher_recorders=dict(head=_head),
 )
-_mimic = dict(
+_classes_neck = dict(
     type='mmtst.DataAugmentationDistiller',
     student_recorders=dict(head=_head, neck=_neck),
+    teacher_recorders=dict(head=_head, neck=_neck),
     connectors=dict(
         neck=dict(
             type='mmtst.PyramidConnector',
@@ -38,24 +28,44 @@ _mimic = dict(
             num_levels=5,
         )
     ),
-    distill_losses=dict(
-        **_kd['distill_losses'],
-        loss_mimic=dict(type='mmtst.MimicLoss', loss_weight=1.0),
-    ),
-    loss_forward_mappings=dict(
-        **_kd['loss_forward_mappings'],
-        loss_mimic=dict(
-            preds_S=dict(from_student=True, recorder='neck', connector='neck'),
-            preds_T=dict(from_student=False, recorder='neck'),
-        ),
-    ),
+)
+_class_mapping = dict(
+    preds_S=dict(from_student=True, recorder='head'),
+    preds_T=dict(from_student=False, recorder='head'),
+)
+_mimic = dict(loss_mimic=dict(type='mmtst.MimicLoss', loss_weight=1.0))
+_mimic_mapping = dict(
+    preds_S=dict(from_student=True, recorder='neck', connector='neck'),
+    preds_T=dict(from_student=False, recorder='neck'),
+)
+_kl = dict(loss_kl=dict(type='mmtst.DenseKLLoss', tau=1.0, loss_weight=1.0))
+_dist = dict(loss_dist=dict(type='mmrazor.DISTLoss', tau=1.0, loss_weight=1.0))
+_dist_mapping = dict(
+    logits_S=dict(from_student=True, recorder='head'),
+    logits_T=dict(from_student=False, recorder='head'),
 )
 
-kd_distiller = dict(**_kd, teacher_recorders=dict(head=_head))
-kd_mimic_distiller = dict(
-    **_mimic, teacher_recorders=dict(head=_head, neck=_neck)
+kd_distiller = dict(
+    **_classes,
+    distill_losses=_kl,
+    loss_forward_mappings=dict(loss_kl=_class_mapping),
 )
-cascade_kd_distiller = dict(**_kd, teacher_recorders=dict(head=_cascade_head))
-cascade_kd_mimic_distiller = dict(
-    **_mimic, teacher_recorders=dict(head=_cascade_head, neck=_neck)
+kd_mimic_distiller = dict(
+    **_classes_neck,
+    distill_losses=dict(**_kl, **_mimic),
+    loss_forward_mappings=dict(
+        loss_kl=_class_mapping, loss_mimic=_mimic_mapping
+    ),
+)
+dist_distiller = dict(
+    **_classes,
+    distill_losses=_dist,
+    loss_forward_mappings=dict(loss_dist=_dist_mapping),
+)
+dist_mimic_distiller = dict(
+    **_classes_neck,
+    distill_losses=dict(**_dist, **_mimic),
+    loss_forward_mappings=dict(
+        loss_dist=_dist_mapping, loss_mimic=_mimic_mapping
+    ),
 )

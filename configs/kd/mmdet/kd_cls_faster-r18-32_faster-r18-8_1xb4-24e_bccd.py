@@ -1,16 +1,5 @@
-"""KD on BCCD: the baseline beside TST's pair, under the same schedule."""
+"""KD on BCCD: the small Faster R-CNNs."""
 
-_base_ = [
-    '../../_base_/pairs/small_faster_rcnn/kd.py',
-    '../../_base_/datasets/bccd_detection.py',
-    '../../_base_/schedules/scratch_adamw.py',
-]
+_base_ = '../../_base_/pairs/small_faster_rcnn/bccd.py'
 
-classes = dict(roi_head=dict(bbox_head=dict(num_classes=3)))
-model = dict(
-    architecture=dict(cfg_options=classes),
-    teacher=dict(cfg_options=classes),
-    teacher_ckpt='work_dirs/faster-rcnn_r18-32_1xb4-24e_bccd/epoch_24.pth',
-)
-
-train_cfg = dict(max_epochs=24)
+model = dict(distiller={{_base_.kd_distiller}})

@@ -6,4 +6,4 @@ in single precision.
 
 _base_ = './tst_cls_cascade-mask-x101_faster-r50_8xb2-2x_coco.py'
 
-model = dict(distiller={{_base_.cascade_kd_mimic_distiller}})
+model = dict(distiller={{_base_.kd_mimic_distiller}})

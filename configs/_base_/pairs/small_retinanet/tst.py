@@ -1,18 +1,9 @@
 """The small RetinaNet pair under TST."""
 
-_base_ = ['./options.py', '../../distillers/single_stage.py']
+_base_ = './pair.py'
 
 model = dict(
-    _scope_='mmrazor',
     type='mmtst.TSTDistill',
-    architecture=dict(
-        cfg_path='mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
-        cfg_options={{_base_.student_options}},
-    ),
-    teacher=dict(
-        cfg_path='mmdet::retinanet/retinanet_r50_fpn_1x_coco.py',
-        cfg_options={{_base_.teacher_options}},
-    ),
     distiller={{_base_.kd_distiller}},
     augmentation=dict(type='mmtst.AugmentationEncoder', num_operators=4),
     objective=dict(type='mmtst.GapObjective'),

@@ -1,0 +1,5 @@
+"""CWD on BCCD: the small FCOSs."""
+
+_base_ = '../../_base_/pairs/small_fcos/bccd.py'
+
+model = dict(distiller={{_base_.cwd_distiller}})

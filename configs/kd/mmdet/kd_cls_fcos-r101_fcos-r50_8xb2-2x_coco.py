@@ -1,0 +1,5 @@
+"""KD on COCO: FCOS-R101 -> FCOS-R50."""
+
+_base_ = '../../_base_/pairs/coco_fcos.py'
+
+model = dict(distiller={{_base_.kd_distiller}})

@@ -1,0 +1,5 @@
+"""MGD on COCO: FCOS-R101 -> FCOS-R50."""
+
+_base_ = '../../_base_/pairs/coco_fcos.py'
+
+model = dict(distiller={{_base_.mgd_distiller}})

@@ -1,0 +1,5 @@
+"""MGD on BCCD: the small RetinaNets."""
+
+_base_ = '../../_base_/pairs/small_retinanet/bccd.py'
+
+model = dict(distiller={{_base_.mgd_distiller}})
