@@ -2,9 +2,13 @@
 
 from mmtst.models.algorithms import TSTDistill
 from mmtst.models.build import build_model, model_from_config
-from mmtst.models.connectors import PyramidConnector
+from mmtst.models.connectors import LevelwiseConnector, PyramidConnector
 from mmtst.models.distillers import DataAugmentationDistiller
-from mmtst.models.losses import DenseKLLoss, MimicLoss
+from mmtst.models.losses import (
+    DenseKLLoss,
+    LevelwiseLoss,
+    MimicLoss,
+)
 from mmtst.models.objectives import (
     GapObjective,
     GapResult,
@@ -18,6 +22,8 @@ __all__ = [
     'DenseKLLoss',
     'GapObjective',
     'GapResult',
+    'LevelwiseConnector',
+    'LevelwiseLoss',
     'MimicLoss',
     'PyramidConnector',
     'TSTDistill',
