@@ -6,6 +6,7 @@ from mmtst.models.connectors import LevelwiseConnector, PyramidConnector
 from mmtst.models.distillers import DataAugmentationDistiller
 from mmtst.models.losses import (
     DenseKLLoss,
+    FGDLoss,
     LevelwiseLoss,
     MimicLoss,
 )
@@ -20,6 +21,7 @@ from mmtst.models.utils import frozen_parameters, frozen_statistics
 __all__ = [
     'DataAugmentationDistiller',
     'DenseKLLoss',
+    'FGDLoss',
     'GapObjective',
     'GapResult',
     'LevelwiseConnector',
