@@ -25,9 +25,9 @@ class LevelwiseLoss(nn.Module):
     mmrazor's losses take one tensor of each side, so that its own configs
     repeat loss and mapping for every level. Those on logits, moreover, expect
     (N, C): on a map (B, C, H, W) its ``KLDivergence`` is H * W times the mean
-    over positions, and its ``DISTLoss`` correlates along the wrong axes. Here
-    the levels stand in one entry, and maps are flattened on request. Half
-    precision is computed in float32.
+    over positions, and its ``DISTLoss`` relates the images of the batch alone,
+    position by position. Here the levels stand in one entry, and maps are
+    flattened on request. Half precision is computed in float32.
 
     Args:
         loss: Config of a loss whose ``forward`` takes the student's and the

@@ -141,7 +141,7 @@ def test_dist_correlates_positions_and_classes(shape, seed, tau):
     loss = LevelwiseLoss(dict(DIST, tau=tau), form='rows')
     expected = dist_oracle(student, teacher, tau)
     assert float(loss(student, teacher)) == pytest.approx(expected, rel=1e-5)
-    # On the map itself mmrazor correlates along the height.
+    # On the map itself mmrazor relates the images of the batch alone.
     plain = loss.loss(student, teacher)
     assert float(plain) != pytest.approx(expected, rel=1e-2)
 
