@@ -2,9 +2,14 @@
 
 from mmtst.models.algorithms import TeacherStudentDistill, TSTDistill
 from mmtst.models.build import build_model, model_from_config
-from mmtst.models.connectors import PyramidConnector
+from mmtst.models.connectors import LevelwiseConnector, PyramidConnector
 from mmtst.models.distillers import DataAugmentationDistiller
-from mmtst.models.losses import DenseKLLoss, MimicLoss
+from mmtst.models.losses import (
+    DenseKLLoss,
+    FGDLoss,
+    LevelwiseLoss,
+    MimicLoss,
+)
 from mmtst.models.objectives import (
     GapObjective,
     GapResult,
@@ -16,8 +21,11 @@ from mmtst.models.utils import frozen_parameters, frozen_statistics
 __all__ = [
     'DataAugmentationDistiller',
     'DenseKLLoss',
+    'FGDLoss',
     'GapObjective',
     'GapResult',
+    'LevelwiseConnector',
+    'LevelwiseLoss',
     'MimicLoss',
     'PyramidConnector',
     'TSTDistill',

@@ -165,7 +165,7 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
         self.distiller.set_deliveries_override(True)
         with self.distiller.recording('teacher'):
             self._teacher_pass.run(inputs, samples)
-        distilled = self.distiller.compute_and_clear()
+        distilled = self.distiller.compute_and_clear(samples)
         losses.update(add_prefix(distilled, 'distill'))
         return losses
 

@@ -1,5 +1,6 @@
 """Translate student features into the teacher's space."""
 
+from .levelwise_connector import LevelwiseConnector
 from .pyramid_connector import PyramidConnector
 
-__all__ = ['PyramidConnector']
+__all__ = ['LevelwiseConnector', 'PyramidConnector']

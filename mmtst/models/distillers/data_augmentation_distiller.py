@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from inspect import Parameter, signature
 from typing import Any
@@ -14,6 +14,7 @@ from mmtst.registry import MODELS
 from mmtst.utils.errors import ConfigError
 
 _MAPPINGS = 'model.distiller.loss_forward_mappings'
+_SAMPLES = 'data_samples'
 
 
 @MODELS.register_module()
@@ -23,8 +24,10 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
     The configuration is ``ConfigurableDistiller``'s own (recorders,
     connectors, losses, mappings), so that a config can change from one to
     the other. What differs: mappings are checked with errors that say where
-    they stand, and records are dropped once the losses are computed, so that
-    no activation outlives its step.
+    they stand; records are dropped once the losses are computed, so that
+    no activation outlives its step; and a loss whose ``forward`` has an
+    argument ``data_samples`` is handed the samples of the step, those of the
+    augmented images included, without a mapping.
 
     Raises:
         ConfigError: A mapping names an unknown loss, recorder, connector or
@@ -34,6 +37,10 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
     def __init__(self, **kwargs: Any) -> None:
         self._check_mappings(kwargs)
         super().__init__(**kwargs)
+        self._samples_arguments = {
+            name: signature(loss.forward).parameters.get(_SAMPLES)
+            for name, loss in self.distill_losses.items()
+        }
 
     @staticmethod
     def _check_mappings(cfg: dict[str, Any]) -> None:
@@ -61,6 +68,14 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
             check(loss, 'distill_losses', f'{_MAPPINGS}.{loss}')
             for argument, record in arguments.items():
                 where = f'{_MAPPINGS}.{loss}.{argument}'
+                if argument == _SAMPLES:
+                    raise ConfigError(
+                        'no record is mapped to data_samples: a loss that '
+                        'has this argument is handed the samples of the step',
+                        where=where,
+                        got=record,
+                        fix='drop the entry',
+                    )
                 if 'recorder' not in record or not isinstance(
                     record.get('from_student'), bool
                 ):
@@ -141,15 +156,56 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
                 if type(recorder).__name__ == 'ModuleOutputsRecorder':
                     _drop_looks(recorder.data_buffer)
 
-    def compute_and_clear(self) -> dict[str, Tensor]:
+    def compute_distill_losses(
+        self, data_samples: Sequence[Any] | None = None
+    ) -> dict[str, Tensor]:
+        """Compute the distillation losses from what was recorded.
+
+        Args:
+            data_samples: Samples of the images that were recorded, for the
+                losses that take them.
+
+        Returns:
+            Scalars by the names in ``distill_losses``.
+
+        Raises:
+            ConfigError: A loss needs samples, and there are none.
+        """
+        losses = {}
+        for name, mappings in self.loss_forward_mappings.items():
+            arguments = {
+                argument: self.get_record(**record)
+                for argument, record in mappings.items()
+            }
+            samples = self._samples_arguments[name]
+            if samples is not None and data_samples is not None:
+                arguments[_SAMPLES] = data_samples
+            elif samples is not None and samples.default is Parameter.empty:
+                raise ConfigError(
+                    f'{type(self.distill_losses[name]).__name__} needs the '
+                    'samples of the step, which this algorithm does not '
+                    'hand to its distiller',
+                    where=f'model.distiller.distill_losses.{name}',
+                    fix="set model.type='mmtst.TeacherStudentDistill' or "
+                    "'mmtst.TSTDistill', or drop the loss",
+                )
+            losses[name] = self.distill_losses[name](**arguments)
+        return losses
+
+    def compute_and_clear(
+        self, data_samples: Sequence[Any] | None = None
+    ) -> dict[str, Tensor]:
         """Compute the distillation losses and drop all records.
+
+        Args:
+            data_samples: Samples of the images that were recorded, one for
+                each image of the batch, augmented views included.
 
         Returns:
             Scalars by the names in ``distill_losses``.
         """
         try:
-            losses: dict[str, Tensor] = self.compute_distill_losses()
-            return losses
+            return self.compute_distill_losses(data_samples)
         finally:
             self.clear_records()
 
@@ -192,7 +248,8 @@ def _check_arguments(name: str, loss: nn.Module, given: set[str]) -> None:
                 allowed=', '.join(names),
             )
     for p in known:
-        if p.default is Parameter.empty and p.name not in given:
+        needed = p.default is Parameter.empty and p.name != _SAMPLES
+        if needed and p.name not in given:
             raise ConfigError(
                 f'the forward of {type(loss).__name__} needs an argument '
                 f'{p.name!r}, and no record is mapped to it',

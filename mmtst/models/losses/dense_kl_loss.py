@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmtst.models.losses.levels import Levels, paired_levels
+from mmtst.models.losses.levels import Levels, paired_levels, rows_of
 from mmtst.registry import MODELS
 from mmtst.utils.checks import check_choice, check_number
 from mmtst.utils.errors import ConfigError
@@ -107,8 +107,7 @@ class DenseKLLoss(nn.Module):
 
     def _rows(self, logits: Tensor) -> Tensor:
         """Flatten to (rows, entries of one distribution)."""
-        if logits.dim() == 4:
-            logits = logits.permute(0, 2, 3, 1).flatten(0, 2)
+        logits = rows_of(logits)
         if self.num_classes is None:
             return logits
         if logits.shape[1] % self.num_classes:

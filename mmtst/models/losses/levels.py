@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 Levels = Tensor | Sequence[Tensor]
 
 
 def paired_levels(
-    student: Levels, teacher: Levels, loss: str, *, same_channels: bool = True
+    student: Levels,
+    teacher: Levels,
+    loss: str,
+    *,
+    same_channels: bool = True,
+    num_levels: int | None = None,
 ) -> list[tuple[Tensor, Tensor]]:
     """Pair student and teacher tensors level by level.
 
@@ -19,12 +25,22 @@ def paired_levels(
         teacher: The same number of tensors of the same shapes; detached.
         loss: Name of the loss, for error messages.
         same_channels: Whether the channel counts must agree too.
+        num_levels: How many levels are paired, from the finest; further ones
+            are left out. ``None`` pairs all.
 
     Raises:
-        ValueError: The numbers of levels or the shapes differ.
+        ValueError: The numbers of levels or the shapes differ, or a side has
+            less than ``num_levels``.
     """
     students = [student] if isinstance(student, Tensor) else list(student)
     teachers = [teacher] if isinstance(teacher, Tensor) else list(teacher)
+    if num_levels is not None:
+        if min(len(students), len(teachers)) < num_levels:
+            raise ValueError(
+                f'{loss}: num_levels is {num_levels}, but the student has '
+                f'{len(students)} levels, the teacher {len(teachers)}'
+            )
+        students, teachers = students[:num_levels], teachers[:num_levels]
     if len(students) != len(teachers):
         raise ValueError(
             f'{loss}: the student has {len(students)} levels, the teacher '
@@ -41,3 +57,27 @@ def paired_levels(
                 'student may match the channels, the strides must agree'
             )
     return [(s, t.detach()) for s, t in zip(students, teachers, strict=True)]
+
+
+def rows_of(logits: Tensor) -> Tensor:
+    """Flatten a map to one row for each position.
+
+    Args:
+        logits: (B, C, H, W), or (N, C), which has its rows already.
+
+    Returns:
+        (B * H * W, C) or (N, C).
+    """
+    if logits.dim() != 4:
+        return logits
+    return logits.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def full_precision(features: Tensor) -> Tensor:
+    """Return half-precision tensors in float32, others as they are.
+
+    Sums over a feature map overflow in half precision.
+    """
+    if features.dtype in (torch.float16, torch.bfloat16):
+        return features.float()
+    return features

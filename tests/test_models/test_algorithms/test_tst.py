@@ -19,6 +19,7 @@ from mmtst.augmentation import (
 )
 from mmtst.augmentation.appliers import apply_to_samples
 from mmtst.models.build import build_model
+from mmtst.models.losses import FGDLoss
 from mmtst.registry import MODELS
 from mmtst.testing.detection import (
     detection_batch,
@@ -164,6 +165,46 @@ def test_policy_off_equals_plain_kd_on_the_doubled_batch():
         ours.student.named_parameters(), student.parameters(), strict=True
     ):
         torch.testing.assert_close(p.grad, q.grad, msg=name)
+
+
+def test_losses_see_the_samples_of_both_views(monkeypatch):
+    seen = []
+    forward = FGDLoss.forward
+
+    def watch(self, preds_S, preds_T, data_samples):
+        seen.extend(data_samples)
+        return forward(self, preds_S, preds_T, data_samples)
+
+    monkeypatch.setattr(FGDLoss, 'forward', watch)
+    neck = dict(recorder='neck')
+    cfg = dict(
+        type='mmtst.DataAugmentationDistiller',
+        student_recorders=dict(neck=NECK),
+        teacher_recorders=dict(neck=NECK),
+        distill_losses=dict(loss_fgd=dict(type='mmtst.FGDLoss', channels=8)),
+        loss_forward_mappings=dict(
+            loss_fgd=dict(
+                preds_S=dict(from_student=True, **neck),
+                preds_T=dict(from_student=False, **neck),
+            )
+        ),
+    )
+    model = build(distiller=cfg)
+    with torch.no_grad():  # Everything is applied in full.
+        model.augmentation.th_p.fill_(3.0)
+        model.augmentation.th_m.fill_(3.0)
+    inputs, samples = detection_batch()
+    losses = model.loss(inputs, samples)
+    assert all(a is b for a, b in zip(seen, samples, strict=False))
+    assert len(seen) == 2 * len(samples)
+    moved = [
+        not torch.equal(a.gt_instances.bboxes, b.gt_instances.bboxes)
+        for a, b in zip(seen[len(samples) :], samples, strict=True)
+    ]
+    assert any(moved)
+    total(losses).backward()
+    relations = model.distiller.distill_losses['loss_fgd'].student_relations
+    assert all(p.grad is not None for p in relations.parameters())
 
 
 def test_equal_models_have_nothing_to_distil():

@@ -8,6 +8,7 @@ from torch import nn
 
 import mmtst  # noqa: F401  (mmrazor imports only after it)
 from mmtst.models.distillers import DataAugmentationDistiller
+from mmtst.models.losses import MimicLoss
 from mmtst.utils.errors import ConfigError
 
 GOOD = dict(
@@ -114,6 +115,79 @@ def test_what_a_loss_leaves_open_may_be_given_or_not(monkeypatch):
         'preds_S',
         'preds_T',
     }
+
+
+class SampledLoss(nn.Module):
+    def forward(self, preds_S, preds_T, data_samples):
+        weights = preds_S.new_tensor(data_samples)
+        return (weights * (preds_S - preds_T)).sum()
+
+
+class WillingLoss(nn.Module):
+    def forward(self, preds_S, preds_T, data_samples=(10.0,)):
+        return (preds_S - preds_T).sum() * data_samples[0]
+
+
+def sampled(monkeypatch, loss):
+    """Build a distiller of one loss; record (1, -1) and (1, 0)."""
+    monkeypatch.setattr(
+        DataAugmentationDistiller,
+        'build_distill_losses',
+        lambda self, losses: nn.ModuleDict({'loss_mimic': loss}),
+    )
+    distiller = build()
+    student, teacher = nn.Sequential(nn.Identity()), nn.Sequential(nn.ReLU())
+    distiller.prepare_from_student(student)
+    distiller.prepare_from_teacher(teacher)
+    with distiller.recording('student'):
+        student(torch.tensor([1.0, -1.0]))
+    with distiller.recording('teacher'):
+        teacher(torch.tensor([1.0, -1.0]))
+    return distiller
+
+
+def test_samples_reach_the_loss_that_takes_them(monkeypatch):
+    distiller = sampled(monkeypatch, SampledLoss())
+    losses = distiller.compute_and_clear([3.0, 5.0])
+    assert float(losses['loss_mimic']) == -5.0
+
+
+def test_samples_are_handed_to_no_other_loss(monkeypatch):
+    distiller = sampled(monkeypatch, MimicLoss())
+    losses = distiller.compute_and_clear([3.0, 5.0])
+    assert float(losses['loss_mimic']) == pytest.approx(0.5)
+
+
+def test_a_loss_that_needs_samples_says_where_there_are_some(monkeypatch):
+    distiller = sampled(monkeypatch, SampledLoss())
+    # This is how mmrazor's algorithms call it.
+    with pytest.raises(
+        ConfigError, match='SampledLoss needs the samples'
+    ) as error:
+        distiller.compute_distill_losses()
+    assert 'mmtst.TeacherStudentDistill' in str(error.value)
+    assert 'model.distiller.distill_losses.loss_mimic' in str(error.value)
+
+
+def test_samples_may_be_left_out_where_the_loss_says_so(monkeypatch):
+    distiller = sampled(monkeypatch, WillingLoss())
+    losses = distiller.compute_distill_losses()
+    assert float(losses['loss_mimic']) == -10.0
+    losses = distiller.compute_and_clear([2.0])
+    assert float(losses['loss_mimic']) == -2.0
+
+
+def test_samples_need_no_mapping_and_may_have_none():
+    losses = dict(loss_fgd=dict(type='mmtst.FGDLoss', channels=2))
+    maps = dict(loss_fgd=GOOD['loss_forward_mappings']['loss_mimic'])
+    build(distill_losses=losses, loss_forward_mappings=maps)
+    maps['loss_fgd'] = dict(
+        maps['loss_fgd'], data_samples=dict(from_student=True, recorder='out')
+    )
+    with pytest.raises(ConfigError, match='no record is mapped') as error:
+        build(distill_losses=losses, loss_forward_mappings=maps)
+    where = 'model.distiller.loss_forward_mappings.loss_fgd.data_samples'
+    assert f'where:   {where}' in str(error.value)
 
 
 def test_unknown_modules_are_named_with_near_ones():

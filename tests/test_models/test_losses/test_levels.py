@@ -3,7 +3,11 @@
 import pytest
 import torch
 
-from mmtst.models.losses.levels import paired_levels
+from mmtst.models.losses.levels import (
+    full_precision,
+    paired_levels,
+    rows_of,
+)
 
 
 def test_pairs_in_order_and_detaches_the_teacher():
@@ -22,3 +26,29 @@ def test_channels_may_differ_on_request():
     assert len(paired_levels(student, teacher, 'L', same_channels=False)) == 1
     with pytest.raises(ValueError, match='level 0'):
         paired_levels(student, teacher, 'L')
+
+
+def test_further_levels_are_left_out_on_request():
+    students = [torch.zeros(1, 1, n, n) for n in (4, 2, 1)]
+    teachers = [torch.ones(1, 1, n, n) for n in (4, 2)]
+    pairs = paired_levels(students, teachers, 'L', num_levels=2)
+    assert [t.shape[-1] for _, t in pairs] == [4, 2]
+    with pytest.raises(ValueError, match='student has 3 levels, the teacher'):
+        paired_levels(students, teachers, 'L', num_levels=3)
+
+
+def test_rows_are_positions():
+    features = torch.arange(24.0).reshape(2, 3, 2, 2)
+    rows = rows_of(features)
+    assert rows.shape == (8, 3)
+    assert torch.equal(rows[5], features[1, :, 0, 1])
+    assert rows_of(rows) is rows
+
+
+def test_only_half_precision_is_raised():
+    for dtype in (torch.float16, torch.bfloat16):
+        assert full_precision(torch.ones(1, dtype=dtype)).dtype == (
+            torch.float32
+        )
+    for dtype in (torch.float32, torch.float64):
+        assert full_precision(torch.ones(1, dtype=dtype)).dtype == dtype
