@@ -1,7 +1,8 @@
 """Distillers that compare the feature pyramids of any two detectors.
 
-CWD, PKD, MGD and FGD, on the five levels of a neck. Weights are those of
-mmrazor's own configs where it has them, else of the papers.
+CWD, PKD, MGD and FGD, on the levels of a neck, for one-stage detectors
+with anchors. Settings and where they are from:
+``docs/en/methods/baselines.md``.
 """
 
 _neck_recorders = dict(
@@ -35,7 +36,8 @@ pkd_distiller = dict(
     distill_losses=dict(
         loss_pkd=dict(
             type='mmtst.LevelwiseLoss',
-            loss=dict(type='mmrazor.PKDLoss', loss_weight=6),
+            num_levels=4,
+            loss=dict(type='mmrazor.PKDLoss', loss_weight=10),
         )
     ),
     loss_forward_mappings=dict(loss_pkd=_neck_mapping),
@@ -45,6 +47,7 @@ mgd_distiller = dict(
     connectors=dict(
         neck=dict(
             type='mmtst.LevelwiseConnector',
+            num_levels=5,
             connector=dict(
                 type='mmrazor.MGDConnector',
                 student_channels=256,
@@ -56,7 +59,8 @@ mgd_distiller = dict(
     distill_losses=dict(
         loss_mgd=dict(
             type='mmtst.LevelwiseLoss',
-            loss=dict(type='mmrazor.MGDLoss', alpha_mgd=0.00002),
+            num_levels=5,
+            loss=dict(type='mmrazor.MGDLoss', alpha_mgd=2e-5),
         )
     ),
     loss_forward_mappings=dict(
@@ -68,6 +72,17 @@ mgd_distiller = dict(
 )
 fgd_distiller = dict(
     **_neck_recorders,
-    distill_losses=dict(loss_fgd=dict(type='mmtst.FGDLoss', channels=256)),
+    distill_losses=dict(
+        loss_fgd=dict(
+            type='mmtst.FGDLoss',
+            channels=256,
+            num_levels=5,
+            tau=0.5,
+            alpha=1e-3,
+            beta=5e-4,
+            gamma=5e-4,
+            lambda_=5e-6,
+        )
+    ),
     loss_forward_mappings=dict(loss_fgd=_neck_mapping),
 )

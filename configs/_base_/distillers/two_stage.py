@@ -39,10 +39,12 @@ _mimic_mapping = dict(
     preds_T=dict(from_student=False, recorder='neck'),
 )
 _kl = dict(loss_kl=dict(type='mmtst.DenseKLLoss', tau=1.0, loss_weight=1.0))
-_dist = dict(loss_dist=dict(type='mmrazor.DISTLoss', tau=1.0, loss_weight=1.0))
-_dist_mapping = dict(
-    logits_S=dict(from_student=True, recorder='head'),
-    logits_T=dict(from_student=False, recorder='head'),
+_dist = dict(
+    loss_dist=dict(
+        type='mmtst.LevelwiseLoss',
+        form='rows',
+        loss=dict(type='mmrazor.DISTLoss', tau=1.0, loss_weight=1.0),
+    )
 )
 
 kd_distiller = dict(
@@ -60,12 +62,12 @@ kd_mimic_distiller = dict(
 dist_distiller = dict(
     **_classes,
     distill_losses=_dist,
-    loss_forward_mappings=dict(loss_dist=_dist_mapping),
+    loss_forward_mappings=dict(loss_dist=_class_mapping),
 )
 dist_mimic_distiller = dict(
     **_classes_neck,
     distill_losses=dict(**_dist, **_mimic),
     loss_forward_mappings=dict(
-        loss_dist=_dist_mapping, loss_mimic=_mimic_mapping
+        loss_dist=_class_mapping, loss_mimic=_mimic_mapping
     ),
 )

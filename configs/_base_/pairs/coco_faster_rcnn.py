@@ -7,7 +7,7 @@ of its cascade; its mask head is left out once it is loaded.
 _base_ = [
     '../schedules/coco_2x.py',
     '../distillers/two_stage.py',
-    '../distillers/neck.py',
+    '../distillers/neck_two_stage.py',
 ]
 
 model = dict(

@@ -6,7 +6,7 @@ Both are caffe-style: BGR, means alone.
 _base_ = [
     '../schedules/coco_2x_fcos.py',
     '../distillers/single_stage.py',
-    '../distillers/neck.py',
+    '../distillers/neck_fcos.py',
 ]
 
 model = dict(

@@ -126,11 +126,16 @@ def test_two_stage_pairs_share_the_students_rois():
     model.teacher.load_state_dict(model.student.state_dict())
     model.student.eval()  # Both with the same statistics.
     seen = {}
+
+    def note(side):
+        def hook(_, args):
+            seen.setdefault(side, args[1])
+
+        return hook
+
     for side in ('student', 'teacher'):
         extractor = getattr(model, side).roi_head.bbox_roi_extractor
-        extractor.register_forward_pre_hook(
-            lambda _, args, side=side: seen.setdefault(side, args[1])
-        )
+        extractor.register_forward_pre_hook(note(side))
     losses = model.loss(*detection_batch())
     assert torch.equal(seen['student'], seen['teacher'])
     assert abs(losses['distill.loss_kl'].item()) < 1e-6

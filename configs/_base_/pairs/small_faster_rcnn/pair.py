@@ -3,7 +3,7 @@
 _base_ = [
     './options.py',
     '../../distillers/two_stage.py',
-    '../../distillers/neck.py',
+    '../../distillers/neck_two_stage.py',
 ]
 
 model = dict(

@@ -3,7 +3,7 @@
 _base_ = [
     './options.py',
     '../../distillers/single_stage.py',
-    '../../distillers/neck.py',
+    '../../distillers/neck_fcos.py',
 ]
 
 model = dict(
