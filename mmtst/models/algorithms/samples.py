@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -30,29 +31,60 @@ def gt_boxes(sample: Any) -> Any:
 
 
 def box_tensors(inputs: Tensor, samples: Sequence[Any]) -> list[Tensor]:
-    """Return the corners of each image's objects, (N_i, 4); none: (0, 4)."""
-    found = [gt_boxes(sample) for sample in samples]
-    empty = inputs.new_zeros((0, 4))
-    return [empty if b is None else getattr(b, 'tensor', b) for b in found]
+    """Return the corners of what is to be kept in view in each image.
+
+    Its objects; of an image with a label map and no boxes, all that is valid
+    of it, as one.
+
+    Args:
+        inputs: (B, C, H, W); their device and dtype are the boxes'.
+        samples: The B samples.
+
+    Returns:
+        B tensors (N_i, 4), (x1, y1, x2, y2) in pixels; none: (0, 4).
+    """
+    boxes = []
+    for sample, size in zip(
+        samples, valid_sizes(inputs, samples), strict=True
+    ):
+        found = gt_boxes(sample)
+        if found is not None:
+            boxes.append(getattr(found, 'tensor', found))
+        elif 'gt_sem_seg' in sample:
+            boxes.append(torch.cat([size.new_zeros(2), size.flip(0)])[None])
+        else:
+            boxes.append(inputs.new_zeros((0, 4)))
+    return boxes
 
 
 def with_objects(
-    inputs: Tensor, samples: Sequence[Any]
+    inputs: Tensor, samples: Sequence[Any], ignored: int = 255
 ) -> tuple[Tensor, list[Any]]:
-    """Keep images that have an object, or labels of another kind.
+    """Keep images from which there is something to learn.
+
+    Those with a box; those with a label map of which a pixel counts; those
+    with labels of another kind.
 
     Args:
         inputs: (B, C, H, W).
         samples: The B samples.
+        ignored: The label of pixels that do not count.
 
     Returns:
         (B', C, H, W) and B' samples.
     """
     keep = [
-        i
-        for i, sample in enumerate(samples)
-        if gt_boxes(sample) is None or len(gt_boxes(sample)) > 0
+        i for i, sample in enumerate(samples) if _has_objects(sample, ignored)
     ]
     if len(keep) == len(samples):
         return inputs, list(samples)
     return inputs[keep], [samples[i] for i in keep]
+
+
+def _has_objects(sample: Any, ignored: int) -> bool:
+    boxes = gt_boxes(sample)
+    if boxes is not None:
+        return len(boxes) > 0
+    if 'gt_sem_seg' in sample:
+        return bool((sample.gt_sem_seg.data != ignored).any())
+    return True

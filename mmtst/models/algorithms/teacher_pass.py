@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModel
-from torch import Tensor
+from mmseg.models.decode_heads import PointHead
+from torch import Tensor, nn
 
 from mmtst.augmentation import ImageSpace
 from mmtst.models.algorithms.samples import valid_sizes
 from mmtst.models.algorithms.shared_rois import SharedRoIs
+from mmtst.utils.errors import ConfigError
 
 
 class TeacherPass:
@@ -25,6 +27,9 @@ class TeacherPass:
             run only where one lies beyond backbone and neck.
         shared_rois: Gives a two-stage teacher the RoIs that it is to judge,
             where its RoI head is recorded; its own proposals are not made.
+
+    Raises:
+        ConfigError: A recorded head of a segmentor cannot be compared.
     """
 
     def __init__(
@@ -38,12 +43,8 @@ class TeacherPass:
         self._shared_rois = shared_rois
         self._given = ImageSpace.from_preprocessor(preprocessor)
         self._wanted = ImageSpace.from_preprocessor(teacher.data_preprocessor)
-        self._needs_head = not all(
-            source.startswith(('backbone', 'neck')) for source in sources
-        )
-        self._needs_rpn = any(
-            source.split('.')[0] == 'rpn_head' for source in sources
-        )
+        self._needed = {source.split('.')[0] for source in sources}
+        self._stages = _cascade_stages(teacher, sources)
 
     def listening(self) -> AbstractContextManager[None]:
         """Return a context for a step: the student, then :meth:`run`."""
@@ -85,17 +86,69 @@ class TeacherPass:
             self.teacher(images, samples, mode='tensor')
             return
         features = self.teacher.extract_feat(images)
-        if not self._needs_head:
+        if self._needed <= {'backbone', 'neck'}:
             return
-        if hasattr(self.teacher, 'bbox_head'):
+        if hasattr(self.teacher, 'decode_head'):
+            self._segment(features)
+        elif hasattr(self.teacher, 'bbox_head'):
             # Called, not `.forward`: recorders are forward hooks.
             self.teacher.bbox_head(features)
         elif hasattr(self.teacher, 'roi_head') and (
-            self._needs_rpn or self._shared_rois is not None
+            'rpn_head' in self._needed or self._shared_rois is not None
         ):
-            if self._needs_rpn:
+            if 'rpn_head' in self._needed:
                 self.teacher.rpn_head(features)
             if self._shared_rois is not None:
                 self._shared_rois.evaluate(features)
         else:
             self.teacher(images, samples, mode='tensor')
+
+    def _segment(self, features: Sequence[Tensor]) -> None:
+        """Run those of a segmentor's heads that are recorded.
+
+        Of a cascade each head refines what the one before has given, up to
+        the last that is recorded.
+        """
+        decode = self.teacher.decode_head
+        if not isinstance(decode, nn.ModuleList):
+            if 'decode_head' in self._needed:
+                decode(features)
+        else:
+            logits: list[Tensor] = []
+            for head in decode[: self._stages]:
+                logits = [head(features, *logits)]
+        if 'auxiliary_head' in self._needed:
+            auxiliary = self.teacher.auxiliary_head
+            if not isinstance(auxiliary, nn.ModuleList):
+                auxiliary = [auxiliary]
+            for head in auxiliary:
+                head(features)
+
+
+def _cascade_stages(teacher: nn.Module, sources: Sequence[str]) -> int:
+    """Return how many heads of a cascade have to run.
+
+    Raises:
+        ConfigError: One judges points, which teacher and student would choose
+            each for itself.
+    """
+    heads = getattr(teacher, 'decode_head', None)
+    if not isinstance(heads, nn.ModuleList):
+        return 0
+    stages = [
+        int(source.split('.')[1]) + 1 if '.' in source else len(heads)
+        for source in sources
+        if source.split('.')[0] == 'decode_head'
+    ]
+    needed = max(stages, default=0)
+    for index, head in enumerate(heads[:needed]):
+        if isinstance(head, PointHead):
+            raise ConfigError(
+                'a point head judges points, which teacher and student '
+                'choose each for itself: they cannot be compared',
+                where='model.distiller.teacher_recorders: source',
+                got=f'decode_head.{index} ({type(head).__name__})',
+                allowed='a head that judges all pixels',
+                fix="set source='decode_head.0.conv_seg'",
+            )
+    return needed

@@ -28,6 +28,7 @@ from mmtst.augmentation.object_guard import (
     check_guard,
     draw_keeping_objects,
 )
+from mmtst.models.algorithms.ignored_label import ignored_label
 from mmtst.models.algorithms.samples import (
     box_tensors,
     valid_sizes,
@@ -103,6 +104,7 @@ class TSTDistill(TeacherStudentDistill):
         gap.setdefault('type', 'mmtst.GapObjective')
         self.objective: GapObjective = MODELS.build(gap)
         self.objective.check(self.student)
+        self._ignored = ignored_label(self.student, self.teacher)
         self.policy = policy
         check_control_gate(policy, self.augmentation.gate)
         # Beside the encoder's, which is clamped and which checkpoints hold.
@@ -192,7 +194,10 @@ class TSTDistill(TeacherStudentDistill):
         record = self.augmentation.resolve(draw, policy)
         augmented = self.augmentation.augment(inputs, record)
         return augmented, apply_to_samples(
-            record, samples, min_visible=self.min_visible
+            record,
+            samples,
+            min_visible=self.min_visible,
+            ignore_index=self._ignored,
         )
 
     # Stage II
@@ -217,7 +222,9 @@ class TSTDistill(TeacherStudentDistill):
             (B', 3, H, W) images and their samples; B' may be 0.
         """
         data = self.data_preprocessor(data, True)
-        return with_objects(data['inputs'], data['data_samples'])
+        return with_objects(
+            data['inputs'], data['data_samples'], self._ignored
+        )
 
     def search_objective(
         self,
@@ -240,7 +247,7 @@ class TSTDistill(TeacherStudentDistill):
         """
         if draw is not None:
             inputs, samples = self._augment(inputs, samples, policy, draw)
-            inputs, samples = with_objects(inputs, samples)
+            inputs, samples = with_objects(inputs, samples, self._ignored)
         if not len(samples):
             return None
         result: GapResult = self.objective(

@@ -33,6 +33,8 @@ class DenseKLLoss(nn.Module):
             - ``'sigmoid'``: each channel by itself, present or absent; summed
               over channels, a mean over positions.
         num_classes: K, for ``'per_anchor_softmax'``.
+        resize: Whether the teacher's maps are resized, bilinearly, to the
+            student's where their strides differ; an error otherwise.
 
     A single channel has no softmax; it is taken as ``'sigmoid'``.
 
@@ -53,6 +55,7 @@ class DenseKLLoss(nn.Module):
         loss_weight: float = 1.0,
         form: str = 'softmax',
         num_classes: int | None = None,
+        resize: bool = False,
     ) -> None:
         super().__init__()
         check_choice('distill_losses.*.form', form, _FORMS)
@@ -69,6 +72,7 @@ class DenseKLLoss(nn.Module):
         self.loss_weight = loss_weight
         self.form = form
         self.num_classes = num_classes
+        self.resize = resize
 
     def forward(self, preds_S: Levels, preds_T: Levels) -> Tensor:
         """Compute the loss.
@@ -76,7 +80,8 @@ class DenseKLLoss(nn.Module):
         Args:
             preds_S: Student logits, (B, C, H, W) or (N, C), or one such for
                 each level.
-            preds_T: Teacher logits, the same shapes; detached here.
+            preds_T: Teacher logits, the same shapes (but for heights and
+                widths under ``resize``); detached here.
 
         Returns:
             A scalar.
@@ -85,7 +90,9 @@ class DenseKLLoss(nn.Module):
             ValueError: Levels or shapes differ, or C is no multiple of
                 ``num_classes``.
         """
-        pairs = paired_levels(preds_S, preds_T, type(self).__name__)
+        pairs = paired_levels(
+            preds_S, preds_T, type(self).__name__, resize=self.resize
+        )
         total = sum((self._level(s, t) for s, t in pairs), start=0.0)
         return self.loss_weight * self.tau**2 * total  # type: ignore[return-value]
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
+import torch.nn.functional as F
+from mmengine.logging import MMLogger, print_log
 from torch import Tensor
 
 Levels = Tensor | Sequence[Tensor]
@@ -17,6 +20,7 @@ def paired_levels(
     *,
     same_channels: bool = True,
     num_levels: int | None = None,
+    resize: bool = False,
 ) -> list[tuple[Tensor, Tensor]]:
     """Pair student and teacher tensors level by level.
 
@@ -27,6 +31,8 @@ def paired_levels(
         same_channels: Whether the channel counts must agree too.
         num_levels: How many levels are paired, from the finest; further ones
             are left out. ``None`` pairs all.
+        resize: Whether teacher maps of another height or width are resized,
+            bilinearly, to the student's; the log says so once.
 
     Raises:
         ValueError: The numbers of levels or the shapes differ, or a side has
@@ -46,6 +52,11 @@ def paired_levels(
             f'{loss}: the student has {len(students)} levels, the teacher '
             f'{len(teachers)}; choose pairs with the same strides'
         )
+    if resize:
+        teachers = [
+            _resized(t, s, loss)
+            for s, t in zip(students, teachers, strict=True)
+        ]
     for index, (s, t) in enumerate(zip(students, teachers, strict=True)):
         first, second = list(s.shape), list(t.shape)
         if not same_channels:
@@ -57,6 +68,31 @@ def paired_levels(
                 'student may match the channels, the strides must agree'
             )
     return [(s, t.detach()) for s, t in zip(students, teachers, strict=True)]
+
+
+def _resized(teacher: Tensor, student: Tensor, loss: str) -> Tensor:
+    """Return a teacher's map in the height and width of the student's."""
+    mine, other = tuple(student.shape[-2:]), tuple(teacher.shape[-2:])
+    if teacher.dim() != 4 or student.dim() != 4 or mine == other:
+        return teacher
+    run = MMLogger.get_current_instance().instance_name
+    _say_resized(run, loss, other, mine)
+    return F.interpolate(
+        teacher.detach(), size=mine, mode='bilinear', align_corners=False
+    )
+
+
+@cache
+def _say_resized(
+    run: str, loss: str, given: tuple[int, ...], wanted: tuple[int, ...]
+) -> None:
+    """Log it, once for each run and pair of sizes."""
+    del run
+    print_log(
+        f"{loss}: the teacher's maps of {given} are resized to the student's "
+        f'{wanted} (height, width)',
+        'current',
+    )
 
 
 def rows_of(logits: Tensor) -> Tensor:

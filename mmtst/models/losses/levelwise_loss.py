@@ -40,6 +40,8 @@ class LevelwiseLoss(nn.Module):
               all C channels are one distribution.
         num_levels: How many levels are compared, from the finest; further
             ones are left out. All by default.
+        resize: Whether the teacher's maps are resized, bilinearly, to the
+            student's where their strides differ; an error otherwise.
 
     Raises:
         ConfigError: An option is out of range.
@@ -57,6 +59,7 @@ class LevelwiseLoss(nn.Module):
         loss: dict[str, Any],
         form: str = 'map',
         num_levels: int | None = None,
+        resize: bool = False,
     ) -> None:
         super().__init__()
         where = 'distill_losses.*'
@@ -71,6 +74,7 @@ class LevelwiseLoss(nn.Module):
         self.loss = MODELS.build(loss)
         self.form = form
         self.num_levels = num_levels
+        self.resize = resize
 
     def forward(self, preds_S: Levels, preds_T: Levels) -> Tensor:
         """Compute the loss.
@@ -91,6 +95,7 @@ class LevelwiseLoss(nn.Module):
             preds_T,
             type(self.loss).__name__,
             num_levels=self.num_levels,
+            resize=self.resize,
         )
         total = sum((self._level(s, t) for s, t in pairs), start=0.0)
         return total  # type: ignore[return-value]
