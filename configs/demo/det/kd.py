@@ -1,9 +1,9 @@
 """KD on the shapes set."""
 
 _base_ = [
-    '../_base_/pairs/small_retinanet/pair.py',
-    '../_base_/datasets/shapes_detection.py',
-    '../_base_/schedules/scratch_adamw.py',
+    '../../_base_/pairs/small_retinanet/pair.py',
+    '../../_base_/datasets/shapes_detection.py',
+    '../../_base_/schedules/scratch_adamw.py',
 ]
 
 classes = dict(bbox_head=dict(num_classes=5))

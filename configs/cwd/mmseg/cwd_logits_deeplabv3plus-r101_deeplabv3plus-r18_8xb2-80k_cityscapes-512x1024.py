@@ -1,0 +1,5 @@
+"""CWD on Cityscapes: DeepLabV3+-R101 -> R18."""
+
+_base_ = '../../_base_/pairs/cityscapes_deeplabv3plus.py'
+
+model = dict(distiller={{_base_.cwd_distiller}})

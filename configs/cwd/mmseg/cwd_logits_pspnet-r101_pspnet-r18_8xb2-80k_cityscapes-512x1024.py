@@ -1,0 +1,5 @@
+"""CWD on Cityscapes: PSPNet-R101 -> PSPNet-R18."""
+
+_base_ = '../../_base_/pairs/cityscapes_pspnet.py'
+
+model = dict(distiller={{_base_.cwd_distiller}})

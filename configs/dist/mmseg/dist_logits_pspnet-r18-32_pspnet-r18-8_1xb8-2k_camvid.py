@@ -1,0 +1,5 @@
+"""DIST on CamVid: the small PSPNets."""
+
+_base_ = '../../_base_/pairs/small_pspnet/camvid.py'
+
+model = dict(distiller={{_base_.dist_distiller}})

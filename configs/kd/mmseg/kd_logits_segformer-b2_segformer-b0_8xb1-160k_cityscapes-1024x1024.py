@@ -1,0 +1,5 @@
+"""KD on Cityscapes: SegFormer-B2 -> SegFormer-B0."""
+
+_base_ = '../../_base_/pairs/cityscapes_segformer.py'
+
+model = dict(distiller={{_base_.kd_decode_distiller}})

@@ -1,0 +1,13 @@
+"""TST with KD on Cityscapes: SegFormer-B2 -> SegFormer-B0."""
+
+_base_ = [
+    '../../_base_/pairs/cityscapes_segformer.py',
+    '../../_base_/methods/tst_cityscapes_160k.py',
+]
+
+model = dict(
+    type='mmtst.TSTDistill',
+    distiller={{_base_.kd_decode_distiller}},
+    augmentation={{_base_.augmentation}},
+    objective={{_base_.objective}},
+)
