@@ -1,0 +1,5 @@
+"""DIST on BCCD: the small FCOSs."""
+
+_base_ = '../../_base_/pairs/small_fcos/bccd.py'
+
+model = dict(distiller={{_base_.dist_distiller}})
