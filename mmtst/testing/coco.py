@@ -18,16 +18,22 @@ def write_tiny_coco(
     size: tuple[int, int] = (128, 96),
     objects: int = 3,
     seed: int = 0,
+    corner: tuple[int, int] = (0, 0),
+    masks: bool = False,
 ) -> Path:
-    """Draw bright rectangles on dark noise, boxes without masks.
+    """Draw bright rectangles on dark noise.
 
     Args:
         root: Where to write; made if it is not there.
         images: How many images of each split (``train2017``, ``val2017``).
-        size: (width, height) of the images, in pixels, at least (100, 96).
+        size: (width, height) of the images, in pixels, at least (96, 96)
+            beyond the corner.
         objects: How many rectangles in each, 24 to 36 pixels a side; they
             may overlap.
         seed: Of the drawing.
+        corner: (x, y) in pixels; all upper left corners of the rectangles
+            lie less than 60 pixels to the right of it and below it.
+        masks: Whether the rectangles' outlines are written too.
 
     Returns:
         The root, to be used as ``data_root``.
@@ -47,20 +53,22 @@ def write_tiny_coco(
             file = f'{i:012d}.png'
             picture = rng.integers(0, 60, (height, width, 3), np.uint8)
             for _ in range(objects):
-                x, y = rng.integers(0, 60, 2).tolist()
+                x, y = (rng.integers(0, 60, 2) + corner).tolist()
                 w, h = rng.integers(24, 36, 2).tolist()
                 # Blue, green, red: far apart, so that their order shows.
                 picture[y : y + h, x : x + w] = (250, 180, 120)
-                annotations.append(
-                    dict(
-                        id=len(annotations) + 1,
-                        image_id=i,
-                        category_id=categories[int(rng.integers(80))]['id'],
-                        bbox=[x, y, w, h],
-                        area=w * h,
-                        iscrowd=0,
-                    )
+                annotation = dict(
+                    id=len(annotations) + 1,
+                    image_id=i,
+                    category_id=categories[int(rng.integers(80))]['id'],
+                    bbox=[x, y, w, h],
+                    area=w * h,
+                    iscrowd=0,
                 )
+                if masks:
+                    outline = [x, y, x + w, y, x + w, y + h, x, y + h]
+                    annotation['segmentation'] = [outline]
+                annotations.append(annotation)
             cv2.imwrite(str(root / split / file), picture)
             files.append(
                 dict(id=i, file_name=file, width=width, height=height)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from mmengine.runner import CheckpointLoader
 from mmtst.utils.errors import ConfigError
 from mmtst.utils.safe_loading import install_safe_loading
 from mmtst.utils.safe_reading import CheckpointError
+
+_WRAPPER = 'module.'
 
 
 def read_checkpoint(path: str | Path, *, where: str) -> dict[str, Any]:
@@ -69,6 +73,10 @@ def load_exactly(
 ) -> None:
     """Load a state dict that must fit the module key by key.
 
+    Names of older versions fit where the module itself knows them: mmdet's
+    FCOS takes ``bbox_head.fcos_cls`` for ``bbox_head.conv_cls``. The state
+    dict's own versions (``_metadata``) say which those are.
+
     Args:
         module: What is loaded into.
         state_dict: Tensors by name; a leading ``module.`` is dropped.
@@ -79,32 +87,92 @@ def load_exactly(
         ConfigError: Keys are missing, unexpected or of another shape; the
             module is left as it was.
     """
-    given = {k.removeprefix('module.'): v for k, v in state_dict.items()}
-    own = module.state_dict()
-    missing = [k for k in own if k not in given]
-    # A counter that old files lack and that evaluation never reads.
-    missing = [k for k in missing if not k.endswith('num_batches_tracked')]
-    unexpected = [k for k in given if k not in own]
-    shapes = [
-        f'{k}: {tuple(v.shape)} in the file, {tuple(own[k].shape)} here'
-        for k, v in given.items()
-        if k in own and v.shape != own[k].shape
-    ]
-    if missing or unexpected or shapes:
-        parts = [f'{source} does not fit {type(module).__name__}']
-        for title, names in (
-            ('missing', missing),
-            ('unexpected', unexpected),
-            ('other shape', shapes),
-        ):
-            if names:
-                shown = ', '.join(names[:4])
-                more = f' and {len(names) - 4} more' if len(names) > 4 else ''
-                parts.append(f'  {title}: {shown}{more}')
-        raise ConfigError(
-            '\n'.join(parts),
-            where=where,
-            fix='give a checkpoint trained with this very model config (same '
-            'class count, depth and head), or change the model config',
+    given = _without_wrapper(state_dict)
+    misfits = _misfits(module, given)
+    if not any(misfits.values()):
+        module.load_state_dict(given, strict=False)
+        return
+    # Renamed, not left out, added, or brought into another shape.
+    missing, unexpected, other_shape = misfits.values()
+    renamed = len(missing) == len(unexpected) and not other_shape
+    if not (renamed and _load_renamed(module, given)):
+        raise _misfit_error(type(module).__name__, misfits, where, source)
+
+
+def _without_wrapper(
+    state_dict: dict[str, torch.Tensor],
+) -> OrderedDict[str, torch.Tensor]:
+    """Return a copy without the leading ``module.`` of a wrapped model."""
+    given = OrderedDict(
+        (name.removeprefix(_WRAPPER), value)
+        for name, value in state_dict.items()
+    )
+    versions = getattr(state_dict, '_metadata', None)
+    if versions is not None:
+        # Of modules, the wrapped one itself being ``module``.
+        vars(given)['_metadata'] = OrderedDict(
+            (f'{name}.'.removeprefix(_WRAPPER).removesuffix('.'), value)
+            for name, value in versions.items()
         )
-    module.load_state_dict(given, strict=False)
+    return given
+
+
+def _misfits(
+    module: torch.nn.Module, given: dict[str, torch.Tensor]
+) -> dict[str, list[str]]:
+    """Return what does not fit, by kind, as far as names alone tell."""
+    own = module.state_dict()
+    return {
+        'missing': _but_counters([k for k in own if k not in given]),
+        'unexpected': [k for k in given if k not in own],
+        'other shape': [
+            f'{k}: {tuple(v.shape)} in the file, {tuple(own[k].shape)} here'
+            for k, v in given.items()
+            if k in own and v.shape != own[k].shape
+        ],
+    }
+
+
+def _but_counters(names: Iterable[str]) -> list[str]:
+    """Drop a counter that old files lack and that evaluation never reads."""
+    return [k for k in names if not k.endswith('num_batches_tracked')]
+
+
+def _load_renamed(
+    module: torch.nn.Module, given: dict[str, torch.Tensor]
+) -> bool:
+    """Load with the module's own renaming, which only loading carries out.
+
+    Returns:
+        Whether it fits; if not, the module is as it was.
+    """
+    own = module.state_dict()
+    before = {name: value.clone() for name, value in own.items()}
+    try:
+        keys = module.load_state_dict(given, strict=False)
+    except RuntimeError:  # of another shape
+        pass
+    else:
+        if not _but_counters(keys.missing_keys) and not keys.unexpected_keys:
+            return True
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(before[name])
+    return False
+
+
+def _misfit_error(
+    model: str, misfits: dict[str, list[str]], where: str, source: str
+) -> ConfigError:
+    parts = [f'{source} does not fit {model}']
+    for title, names in misfits.items():
+        if names:
+            shown = ', '.join(names[:4])
+            more = f' and {len(names) - 4} more' if len(names) > 4 else ''
+            parts.append(f'  {title}: {shown}{more}')
+    return ConfigError(
+        '\n'.join(parts),
+        where=where,
+        fix='give a checkpoint trained with this very model config (same '
+        'class count, depth and head), or change the model config',
+    )

@@ -41,6 +41,25 @@ def check_choice(where: str, value: Any, allowed: Collection[str]) -> None:
         )
 
 
+def check_flag(where: str, value: Any) -> None:
+    """Check an option that is ``True`` or ``False``.
+
+    Args:
+        where: Path of the option in the config; its last part is its name.
+        value: What was given.
+
+    Raises:
+        ConfigError: If the value is neither.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(
+            f'{_name(where)} is neither True nor False',
+            where=where,
+            got=value,
+            allowed='True, False',
+        )
+
+
 def check_number(
     where: str,
     value: Any,

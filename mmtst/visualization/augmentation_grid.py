@@ -122,8 +122,14 @@ def draw_grid(
     shapes = [view.image.shape for pair in pairs for view in pair]
     aspect = max(shape[0] / shape[1] for shape in shapes)
     width = 3.0
+    lines = max(
+        _wrapped(view.caption).count('\n') + 1
+        for pair in pairs
+        for view in pair
+    )
+    above = 0.06 + 0.13 * lines  # inches
     figure = Figure(
-        figsize=(width * columns, (width * aspect + 0.35) * rows),
+        figsize=(width * columns, (width * aspect + above) * rows),
         layout='constrained',
     )
     FigureCanvasAgg(figure)
@@ -132,6 +138,7 @@ def draw_grid(
     views = [view for pair in pairs for view in pair]
     for axis, view in zip(axes, views, strict=False):
         draw_view(axis, view, classes, palette)
+        axis.set_anchor('S')  # What is left of the height is the caption's.
     for axis in axes[len(views) :]:
         axis.set_visible(False)
     path = Path(path)

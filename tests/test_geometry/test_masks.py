@@ -84,6 +84,41 @@ def test_labels_land_where_the_matrix_says(
 
 
 @settings(max_examples=150, deadline=None)
+@given(_scenes(), st.integers(0, 9), st.integers(0, 9), st.integers(0, 2**31))
+def test_a_painted_label_map_agrees_with_its_image(
+    scene: tuple[tuple[int, int], Tensor, list[int]],
+    below: int,
+    right: int,
+    seed: int,
+) -> None:
+    """Pixel for pixel, a pixel away from edges; cropped and padded."""
+    (height, width), matrix, _ = scene
+    generator = torch.Generator().manual_seed(seed)
+    whole = torch.randint(4, (10, 10), generator=generator)
+    whole = whole.repeat_interleave(12, 0).repeat_interleave(12, 1)
+    top, left = torch.randint(12, (2,), generator=generator).tolist()
+    crop = whole[top : top + height, left : left + width]
+    labels = torch.nn.functional.pad(crop, (0, right, 0, below), value=255)
+    painted = torch.stack([labels == label for label in range(4)]).double()
+    size = torch.tensor([height, width])
+    image = warp_images(painted[None], matrix[None], size[None])[0]
+    shown = warp_label_map(labels, matrix, size, 254)
+    # Interior are pixels whose eight neighbors, in view, are of their label.
+    around = labels[None].double()
+    highest = torch.nn.functional.max_pool2d(around, 3, 1, 1)[0]
+    lowest = -torch.nn.functional.max_pool2d(-around, 3, 1, 1)[0]
+    interior = (highest == lowest).long()
+    interior[[0, -1]] = interior[:, [0, -1]] = 0
+    inside = warp_label_map(interior, matrix, size, 0) == 1
+    inside[height:], inside[:, width:] = False, False
+    expected = torch.stack([shown == label for label in range(4)]).double()
+    assert bool(inside.any())
+    torch.testing.assert_close(
+        image[:, inside], expected[:, inside], atol=1e-6, rtol=0
+    )
+
+
+@settings(max_examples=150, deadline=None)
 @given(_scenes(), st.integers(0, 9))
 def test_bitmaps_and_polygons_land_in_their_boxes(
     scene: tuple[tuple[int, int], Tensor, list[int]], below: int

@@ -186,49 +186,61 @@ COCO_CONFIGS = sorted(
 @pytest.fixture(scope='module')
 def coco(tmp_path_factory):
     root = tmp_path_factory.mktemp('data') / 'coco'
-    # Of mmdet's own full size, so that no resizing blurs the edges.
     return write_tiny_coco(
-        root, dict(train2017=4), size=(1333, 800), objects=1
+        root,
+        dict(train2017=4),
+        # Of mmdet's own full size, so that no resizing blurs the edges; in
+        # the middle of it, where a rotation leaves the object in view.
+        size=(1333, 800),
+        corner=(620, 350),
+        objects=1,
+        masks=True,
     )
+
+
+def hull(mask):
+    """Return the edges around the pixels of a mask: x1, y1, x2, y2."""
+    rows, columns = np.nonzero(mask)
+    return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
 
 
 @pytest.mark.parametrize('path', COCO_CONFIGS, ids=lambda path: path.stem)
-def test_the_papers_pairs_are_shown_with_boxes_that_fit(browse, coco, path):
+def test_the_papers_pairs_are_shown_with_boxes_and_masks_that_fit(
+    browse, coco, path
+):
     """Caffe-style and pytorch-style pipelines, in the right colors."""
-    cfg, args = read(
-        browse,
-        path,
-        coco,
-        '--probability',
-        '1',
-        '--strength',
-        '0.02',
-        '--operators',
-        'TranslateX',
-        'Rotate',
-        '--num',
-        '3',
+    args = browse.parse_args(
+        [
+            *(str(path), '--data-root', str(coco), '--num', '4'),
+            *('--probability', '1', '--strength', '0.4', '--operators'),
+            *('TranslateX', 'TranslateY', 'Rotate', 'ShearX', 'ShearY'),
+            *('--cfg-options',),
+            'train_dataloader.dataset.pipeline.1.with_mask=True',
+        ]
     )
+    cfg = browse.read_config(args)
+    browse.init_default_scope('mmdet')
     for step in cfg.train_dataloader.dataset.pipeline:
         if step.type == 'RandomChoiceResize':
             step.scales = [(1333, 800)]
-    moved = 0
+    turned = 0
     for before, after in browse.views(cfg, args):
         assert before.image.shape == (800, 1333, 3)
         for view in (before, after):
-            (box,) = view.sample.gt_instances.bboxes
-            box = getattr(box, 'tensor', box).flatten().tolist()
+            instances = view.sample.gt_instances
+            (box,) = instances.bboxes
+            box = getattr(box, 'tensor', box).flatten().numpy()
+            (mask,) = instances.masks.to_ndarray().astype(bool)
             away = np.abs(view.image.astype(int) - (120, 180, 250))
-            # Halfway to what lies around or comes in from outside.
-            rows, columns = np.nonzero(away.max(axis=2) < 70)
-            hull = (
-                columns.min(),
-                rows.min(),
-                columns.max() + 1,
-                rows.max() + 1,
-            )
-            assert np.abs(np.subtract(hull, box)).max() <= 2.0
+            # Halfway to what lies around it.
+            painted = away.max(axis=2) < 70
+            # A rectangle fills its box, and its image the box's image.
+            assert np.abs(hull(painted) - box).max() <= 2.0
+            assert np.abs(hull(mask) - box).max() <= 2.0
+            both = (painted & mask).sum() / (painted | mask).sum()
+            assert both > 0.93
             middle = int(box[1] + box[3]) // 2, int(box[0] + box[2]) // 2
             assert away[middle].max() <= 3
-        moved += not np.array_equal(before.image, after.image)
-    assert moved >= 2
+        # The box of a turned rectangle has room at its corners.
+        turned += bool(mask.sum() < 0.95 * np.prod(box[2:] - box[:2]))
+    assert turned >= 2

@@ -11,9 +11,22 @@ import torch
 from mmtst.utils.errors import ConfigError
 
 
-def prepare(load_tool, *arguments):
+@pytest.fixture
+def prepare(load_tool, shapes):
+    """Return what makes a config ready as the tool does, for the shapes."""
     train = load_tool('train')
-    return train.prepare(train.parse_args([str(a) for a in arguments]))
+
+    def run(config, *arguments):
+        words = [config, '--data-root', shapes, *arguments]
+        return train.prepare(train.parse_args([str(word) for word in words]))
+
+    return run
+
+
+@pytest.fixture
+def data(shapes, tmp_path):
+    """Return a copy of the shapes, to be spoiled."""
+    return shutil.copytree(shapes, tmp_path / 'data')
 
 
 @pytest.mark.slow
@@ -59,12 +72,9 @@ def test_errors_end_without_a_traceback(tool, plain_config, tmp_path):
     assert not (tmp_path / 'work_dirs').exists()
 
 
-def test_flags_reach_the_config(load_tool, plain_config, shapes, tmp_path):
+def test_flags_reach_the_config(prepare, plain_config, shapes, tmp_path):
     cfg = prepare(
-        load_tool,
         plain_config,
-        '--data-root',
-        shapes,
         '--auto-scale-lr',
         '--work-dir',
         tmp_path,
@@ -81,8 +91,8 @@ def test_flags_reach_the_config(load_tool, plain_config, shapes, tmp_path):
     assert cfg.launcher == 'none'
 
 
-def test_work_dir_is_named_after_the_config(load_tool, plain_config, shapes):
-    cfg = prepare(load_tool, plain_config, '--data-root', shapes)
+def test_work_dir_is_named_after_the_config(prepare, plain_config):
+    cfg = prepare(plain_config)
     assert cfg.work_dir == 'work_dirs/plain'
     assert not cfg.get('resume')
 
@@ -95,11 +105,9 @@ def test_work_dir_is_named_after_the_config(load_tool, plain_config, shapes):
         (['--cfg-options', 'auto_scale_lr=None', '--auto-scale-lr'], 'base_b'),
     ],
 )
-def test_wrong_input_is_named(
-    load_tool, plain_config, shapes, arguments, message
-):
+def test_wrong_input_is_named(prepare, plain_config, arguments, message):
     with pytest.raises(ValueError, match=message):
-        prepare(load_tool, plain_config, '--data-root', shapes, *arguments)
+        prepare(plain_config, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -111,55 +119,47 @@ def test_wrong_input_is_named(
     ],
 )
 def test_amp(
-    load_tool, plain_config, shapes, monkeypatch, device, kind, message
+    load_tool, prepare, plain_config, monkeypatch, device, kind, message
 ):
     train = load_tool('train')
     monkeypatch.setattr(train, 'get_device', lambda: device)
-    arguments = (
-        plain_config,
-        '--data-root',
-        shapes,
-        '--amp',
-        '--cfg-options',
-        f'optim_wrapper.type={kind}',
-    )
+    arguments = ('--amp', '--cfg-options', f'optim_wrapper.type={kind}')
     if message is None:
-        cfg = prepare(load_tool, *arguments)
+        cfg = prepare(plain_config, *arguments)
         assert cfg.optim_wrapper.type == 'AmpOptimWrapper'
         assert cfg.optim_wrapper.loss_scale == 'dynamic'
         return
     with pytest.raises(ValueError, match=message):
-        prepare(load_tool, *arguments)
+        prepare(plain_config, *arguments)
 
 
-def test_missing_teacher_is_named(
-    load_tool, distill_config, teacher_checkpoint, shapes
-):
-    arguments = (distill_config, '--data-root', shapes, '--cfg-options')
+def test_missing_teacher_is_named(prepare, distill_config, teacher_checkpoint):
     for option in ('model.teacher_ckpt', 'model.teacher.checkpoint'):
         with pytest.raises(ValueError, match='checkpoint is not') as error:
-            prepare(load_tool, *arguments, f'{option}=/no/teacher.pth')
+            prepare(
+                distill_config,
+                '--cfg-options',
+                f'{option}=/no/teacher.pth',
+            )
         assert option in str(error.value)
         assert '/no/teacher.pth' in str(error.value)
 
 
-def test_missing_config_is_named(load_tool):
+def test_missing_config_is_named(prepare):
     with pytest.raises(ValueError, match='config file is not there'):
-        prepare(load_tool, 'no_such_config.py')
+        prepare('no_such_config.py')
 
 
-def test_broken_config_is_named(load_tool, tmp_path):
+def test_broken_config_is_named(prepare, tmp_path):
     path = tmp_path / 'broken.py'
     path.write_text('model = dict(\n')
     with pytest.raises(ValueError, match='cannot be read') as error:
-        prepare(load_tool, path)
+        prepare(path)
     assert 'broken.py' in str(error.value)
 
 
 @pytest.mark.slow
-def test_a_broken_image_is_named(tool, plain_config, shapes, tmp_path):
-    data = tmp_path / 'data'
-    shutil.copytree(shapes, data)
+def test_a_broken_image_is_named(tool, plain_config, data, tmp_path):
     broken = sorted((data / 'train').iterdir())[0]
     broken.write_bytes(broken.read_bytes()[:100])
     code, text = tool(
@@ -176,10 +176,8 @@ def test_a_broken_image_is_named(tool, plain_config, shapes, tmp_path):
 
 
 def test_an_empty_image_is_refused_before_the_start(
-    tool, plain_config, shapes, tmp_path
+    tool, plain_config, data, tmp_path
 ):
-    data = tmp_path / 'data'
-    shutil.copytree(shapes, data)
     empty = sorted((data / 'train').iterdir())[0]
     empty.write_bytes(b'')
     code, text = tool(
@@ -206,38 +204,21 @@ def test_an_empty_image_is_refused_before_the_start(
     ],
 )
 def test_launchers_that_cannot_start_say_so(
-    load_tool, plain_config, shapes, tmp_path, monkeypatch, launcher, words
+    prepare, plain_config, tmp_path, monkeypatch, launcher, words
 ):
     monkeypatch.delenv('RANK', raising=False)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(ConfigError) as error:
-        prepare(
-            load_tool,
-            plain_config,
-            '--data-root',
-            shapes,
-            '--work-dir',
-            tmp_path,
-            '--launcher',
-            launcher,
-        )
+        prepare(plain_config, '--work-dir', tmp_path, '--launcher', launcher)
     assert words in str(error.value)
     assert '--launcher' in str(error.value)
 
 
 def test_resume_goes_on_from_the_newest_whole_checkpoint(
-    load_tool, plain_config, shapes, tmp_path, capsys
+    prepare, plain_config, tmp_path, capsys
 ):
     def resumed():
-        cfg = prepare(
-            load_tool,
-            plain_config,
-            '--data-root',
-            shapes,
-            '--work-dir',
-            tmp_path,
-            '--resume',
-        )
+        cfg = prepare(plain_config, '--work-dir', tmp_path, '--resume')
         return cfg.resume, cfg.load_from, capsys.readouterr().out
 
     resume, load_from, said = resumed()
@@ -259,15 +240,12 @@ def test_resume_goes_on_from_the_newest_whole_checkpoint(
 
 
 def test_a_first_start_with_resume_keeps_load_from(
-    load_tool, plain_config, shapes, tmp_path, capsys
+    prepare, plain_config, tmp_path, capsys
 ):
     weights = tmp_path / 'weights.pth'
     torch.save(dict(state_dict={}), weights)
     cfg = prepare(
-        load_tool,
         plain_config,
-        '--data-root',
-        shapes,
         '--work-dir',
         tmp_path / 'work',
         '--resume',
@@ -279,16 +257,13 @@ def test_a_first_start_with_resume_keeps_load_from(
 
 
 def test_resume_looks_where_checkpoints_are_saved(
-    load_tool, plain_config, shapes, tmp_path
+    prepare, plain_config, tmp_path
 ):
     (tmp_path / 'out' / 'work').mkdir(parents=True)
     path = tmp_path / 'out' / 'work' / 'run.2.pth'
     torch.save(dict(meta=dict(epoch=2, iter=4), state_dict={}), path)
     cfg = prepare(
-        load_tool,
         plain_config,
-        '--data-root',
-        shapes,
         '--work-dir',
         tmp_path / 'work',
         '--resume',

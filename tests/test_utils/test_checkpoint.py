@@ -1,12 +1,19 @@
 """Check that checkpoints are read safely and must fit exactly."""
 
 import os
+from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
 from mmengine.logging import MessageHub
 
+from mmtst.models.build import build_model, load_model
+from mmtst.testing.detection import (
+    tiny_cascade_mask_rcnn,
+    tiny_fcos,
+    tiny_retinanet,
+)
 from mmtst.utils.checkpoint import load_exactly, read_checkpoint
 from mmtst.utils.errors import ConfigError
 
@@ -85,3 +92,125 @@ def test_loading_is_exact():
     prefixed = {f'module.{k}': v for k, v in good.items()}
     load_exactly(module, prefixed, where='w', source='f.pth')
     assert torch.equal(module.weight, torch.ones(3, 2))
+
+
+OLD_FCOS = {
+    'bbox_head.conv_cls.': 'bbox_head.fcos_cls.',
+    'bbox_head.conv_reg.': 'bbox_head.fcos_reg.',
+    'bbox_head.conv_centerness.': 'bbox_head.fcos_centerness.',
+}
+
+
+def random_model(reference, seed):
+    torch.manual_seed(seed)
+    model = build_model(reference, 'model')
+    for value in model.state_dict().values():
+        if value.is_floating_point():
+            value.normal_()
+    return model
+
+
+def old_file(path, model, names, versions=None, wrapper=''):
+    """Save a checkpoint in the manner of mmdet 2.x, under other names."""
+    state = OrderedDict()
+    for name, value in model.state_dict().items():
+        if name.endswith('num_batches_tracked'):
+            continue
+        for new, old in names.items():
+            name = name.replace(new, old)
+        state[wrapper + name] = value
+    if versions is not None:
+        state._metadata = versions
+    torch.save(
+        dict(meta=dict(mmdet_version='2.0.0', epoch=24), state_dict=state),
+        path,
+    )
+    return str(path)
+
+
+def assert_same(loaded, saved):
+    for name, value in saved.state_dict().items():
+        if not name.endswith('num_batches_tracked'):
+            assert torch.equal(loaded.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize('wrapper', ['', 'module.'])
+def test_old_names_of_fcos_load_exactly(tmp_path, wrapper):
+    # Files of early 2020 have them, such as mmdet's fcos_hrnetv2p_w32_gn-head_
+    # mstrain_640-800_4x4_2x_coco_20200314-065d37a6.pth for one.
+    saved, loaded = random_model(tiny_fcos(), 0), random_model(tiny_fcos(), 1)
+    path = old_file(tmp_path / 'a.pth', saved, OLD_FCOS, wrapper=wrapper)
+    load_model(loaded, path, 'model.teacher_ckpt')
+    assert_same(loaded, saved)
+
+
+@pytest.mark.parametrize('wrapper', ['', 'module.'])
+def test_a_file_that_tells_its_version_has_that_versions_names(
+    tmp_path, wrapper
+):
+    saved, loaded = random_model(tiny_fcos(), 0), random_model(tiny_fcos(), 1)
+    before = {k: v.clone() for k, v in loaded.state_dict().items()}
+    versions = saved.state_dict()._metadata
+    assert versions['bbox_head']['version'] == 1
+    if wrapper:
+        versions = OrderedDict(
+            {'': {}}
+            | {f'module.{k}'.rstrip('.'): v for k, v in versions.items()}
+        )
+    old = old_file(tmp_path / 'a.pth', saved, OLD_FCOS, versions, wrapper)
+    with pytest.raises(ConfigError, match=r'missing: bbox_head\.conv_cls'):
+        load_model(loaded, old, 'model.teacher_ckpt')
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    new = old_file(tmp_path / 'b.pth', saved, {}, versions, wrapper)
+    load_model(loaded, new, 'model.teacher_ckpt')
+    assert_same(loaded, saved)
+
+
+@pytest.mark.parametrize(
+    'reference',
+    [tiny_retinanet(), tiny_cascade_mask_rcnn(), tiny_fcos()],
+    ids=['retinanet', 'cascade-mask-rcnn', 'fcos'],
+)
+def test_files_without_versions_and_counters_load_exactly(tmp_path, reference):
+    saved, loaded = random_model(reference, 0), random_model(reference, 1)
+    load_model(loaded, old_file(tmp_path / 'a.pth', saved, {}), 'here')
+    assert_same(loaded, saved)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'bbox_head.conv_cls.': 'bbox_head.other_cls.'}, None),
+        ({'bbox_head.conv_cls.': 'bbox_head.other.'}, 'missing: bbox_head'),
+        ({'neck.': 'fpn.'}, 'unexpected: fpn'),
+    ],
+)
+def test_only_names_that_the_model_knows_are_taken(tmp_path, change, message):
+    saved, loaded = random_model(tiny_fcos(), 0), random_model(tiny_fcos(), 1)
+    before = {k: v.clone() for k, v in loaded.state_dict().items()}
+    path = old_file(tmp_path / 'a.pth', saved, change)
+    if message is None:  # mmdet looks at how a name ends
+        load_model(loaded, path, 'here')
+        assert_same(loaded, saved)
+        return
+    with pytest.raises(ConfigError, match=message):
+        load_model(loaded, path, 'here')
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_old_names_do_not_excuse_another_shape_or_more(tmp_path):
+    saved = random_model(tiny_fcos(num_classes=4), 0)
+    loaded = random_model(tiny_fcos(), 1)
+    path = old_file(tmp_path / 'a.pth', saved, OLD_FCOS)
+    before = {k: v.clone() for k, v in loaded.state_dict().items()}
+    with pytest.raises(ConfigError, match='does not fit FCOS'):
+        load_model(loaded, path, 'here')
+    for name, value in loaded.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    more = random_model(tiny_fcos(), 0)
+    more.bbox_head.extra = torch.nn.Linear(1, 1)
+    path = old_file(tmp_path / 'b.pth', more, OLD_FCOS)
+    with pytest.raises(ConfigError, match='unexpected: .*fcos_cls'):
+        load_model(loaded, path, 'here')

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mmtst.utils.checks import check_choice, check_number
+from mmtst.utils.checks import check_choice, check_flag, check_number
 from mmtst.utils.errors import ConfigError
 
 
@@ -66,3 +66,12 @@ def test_exactly_the_numbers_within_the_bounds_pass(
         assert check_number('x', value, **bounds) is None
     for value in wrong:
         refused(check_number, 'x', value, **bounds)
+
+
+@pytest.mark.parametrize('value', [None, 0, 1, 'True', []])
+def test_only_true_and_false_are_flags(value: Any) -> None:
+    message = refused(check_flag, 'a.flag', value)
+    assert message.startswith('flag is neither True nor False\n')
+    assert 'where:   a.flag' in message
+    check_flag('a.flag', True)
+    check_flag('a.flag', False)

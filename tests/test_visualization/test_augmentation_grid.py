@@ -163,3 +163,18 @@ def test_one_pair_makes_one_row(tmp_path):
     draw_grid([(view, view)], tmp_path / 'one.png')
     with Image.open(tmp_path / 'one.png') as picture:
         assert picture.width > 1.5 * picture.height
+
+
+@pytest.mark.parametrize('lines', [1, 2, 4])
+@pytest.mark.parametrize('size', [(60, 80), (80, 60)])
+def test_no_line_of_a_caption_is_cut_off(tmp_path, lines, size):
+    caption = ', '.join(['TranslateX 0.60, TranslateY 0.55'] * lines)
+    view = View(np.zeros((*size, 3), np.uint8), None, caption)
+    draw_grid([(view, view)], tmp_path / 'one.png')
+    with Image.open(tmp_path / 'one.png') as picture:
+        dark = np.array(picture.convert('L')) < 128
+    # From the right of the two pictures, which are black, upward.
+    rows = dark.any(axis=1)
+    starts = np.flatnonzero(rows & ~np.r_[False, rows[:-1]])
+    assert starts[0] >= 3
+    assert len(starts) == lines + 1

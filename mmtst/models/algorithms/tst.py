@@ -103,7 +103,7 @@ class TSTDistill(TeacherStudentDistill):
         gap = dict(objective or {})
         gap.setdefault('type', 'mmtst.GapObjective')
         self.objective: GapObjective = MODELS.build(gap)
-        self.objective.check(self.student)
+        self.objective.check(self.student, self.teacher)
         self._ignored = ignored_label(self.student, self.teacher)
         self.policy = policy
         check_control_gate(policy, self.augmentation.gate)

@@ -25,9 +25,10 @@ from mmtst.models.objectives.positives import (
     same_positives,
     share,
 )
+from mmtst.models.objectives.roi_losses import check_two_stage, roi_losses
 from mmtst.models.objectives.task_losses import task_losses
 from mmtst.registry import MODELS
-from mmtst.utils.checks import Bounds, check_choice, check_number
+from mmtst.utils.checks import Bounds, check_choice, check_flag, check_number
 from mmtst.utils.errors import ConfigError
 
 WHERE = 'model.objective'
@@ -59,6 +60,9 @@ class GapObjective(nn.Module):
             is not per positive and so favors images with fewer objects.
         right_score: The score from which on a positive counts as right,
             where classes are scored independently (sigmoid), in [0, 1].
+        teacher_roi_losses: ``False`` leaves a two-stage teacher's RoI head
+            out, as the reference code does (``official`` alone does not): its
+            loss and its positives are then the RPN's.
 
     Raises:
         ConfigError: If an option cannot be used.
@@ -73,6 +77,7 @@ class GapObjective(nn.Module):
         mode: str = 'default',
         on_escape: str = 'error',
         right_score: float = 0.3,
+        teacher_roi_losses: bool = True,
     ) -> None:
         super().__init__()
         weights = dict(weights or {})
@@ -89,6 +94,7 @@ class GapObjective(nn.Module):
             ),
         ):
             check_number(f'{WHERE}.{name}', value, **bounds)
+        check_flag(f'{WHERE}.teacher_roi_losses', teacher_roi_losses)
         check_choice(f'{WHERE}.mode', mode, ('default', 'official'))
         check_choice(
             f'{WHERE}.on_escape', on_escape, ('error', 'bounded_negative')
@@ -102,19 +108,25 @@ class GapObjective(nn.Module):
         self.mode = mode
         self.on_escape = on_escape
         self.right_score = float(right_score)
+        self.teacher_roi_losses = teacher_roi_losses
 
-    def check(self, student: nn.Module) -> None:
-        """Refuse a student with a loss that cannot be inverted.
+    def check(
+        self, student: nn.Module, teacher: nn.Module | None = None
+    ) -> None:
+        """Refuse models that the options do not fit.
 
         To be called when the models are built. Losses that a head computes
         without a module only show in the first ``forward``.
 
         Raises:
-            ConfigError: If a loss module has no inversion and ``on_escape``
-                is ``error``.
+            ConfigError: If a loss module of the student has no inversion and
+                ``on_escape`` is ``error``; if a teacher without RoI losses is
+                to leave them out.
         """
         if self.on_escape == 'error':
             resolve_losses(student, self.mode)
+        if teacher is not None and not self.teacher_roi_losses:
+            check_two_stage(teacher)
 
     def forward(
         self,
@@ -177,7 +189,10 @@ class GapObjective(nn.Module):
         live: dict[str, Tensor],
     ) -> LossInterceptor:
         """Run the teacher and put its parts into ``live``."""
-        with LossInterceptor(teacher, 'watch', self.options) as watched:
+        with (
+            roi_losses(teacher, self.teacher_roi_losses),
+            LossInterceptor(teacher, 'watch', self.options) as watched,
+        ):
             losses = task_losses(teacher(inputs, data_samples, mode='loss'))
         total = sum(losses.values(), live['T_other'])
         live['T_other'] = total

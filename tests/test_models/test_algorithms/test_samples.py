@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
+from mmseg.structures import SegDataSample
 
 from mmtst.models.algorithms.samples import (
     box_tensors,
@@ -46,3 +47,26 @@ def test_labels_of_another_kind_stay() -> None:
     kept, kept_samples = with_objects(inputs, samples)
     assert kept is inputs
     assert kept_samples == samples
+
+
+def label_map(labels) -> SegDataSample:
+    sample = SegDataSample(metainfo=dict(img_shape=(2, 3)))
+    sample.gt_sem_seg = PixelData(data=torch.tensor(labels)[None])
+    return sample
+
+
+def test_of_an_image_with_a_label_map_all_that_is_valid_is_kept_in_view():
+    inputs = torch.zeros(1, 3, 4, 8)
+    (boxes,) = box_tensors(inputs, [label_map([[0, 0, 0], [1, 1, 1]])])
+    assert boxes.tolist() == [[0, 0, 3, 2]]
+
+
+def test_images_of_which_no_pixel_counts_are_left_out() -> None:
+    inputs = torch.arange(3.0)[:, None, None, None].expand(3, 3, 2, 3)
+    nothing, something = [[255] * 3] * 2, [[255, 255, 4], [255] * 3]
+    samples = [label_map(m) for m in (nothing, something, nothing)]
+    kept, kept_samples = with_objects(inputs, samples)
+    assert torch.equal(kept, inputs[1:2])
+    assert kept_samples == samples[1:2]
+    kept, _ = with_objects(inputs, samples, ignored=4)
+    assert torch.equal(kept, inputs)

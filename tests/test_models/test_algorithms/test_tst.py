@@ -490,6 +490,7 @@ def test_a_replayed_policy_is_not_altered(tmp_path):
         (dict(guard=dict(min_kept=2.0)), 'model.guard.min_kept'),
         (dict(guard=dict(redraws=-1)), 'model.guard.redraws'),
         (dict(min_visible=7.0), 'model.min_visible'),
+        (dict(objective=dict(teacher_roi_losses=False)), 'teacher_roi_losses'),
         (dict(calculate_student_loss=False), 'model.calculate_student_loss'),
         (dict(teacher_trainable=True), 'SingleTeacherDistill'),
         (

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 from mmtst.models.losses import DenseKLLoss
 from mmtst.utils.errors import ConfigError
@@ -95,3 +96,29 @@ def test_shapes_must_agree():
     uneven = DenseKLLoss(form='per_anchor_softmax', num_classes=4)
     with pytest.raises(ValueError, match='no multiple of num_classes=4'):
         uneven(torch.zeros(1, 6, 1, 1), torch.zeros(1, 6, 1, 1))
+
+
+def test_teacher_maps_are_resized_on_request_and_the_log_says_so(caplog):
+    generator = torch.Generator().manual_seed(0)
+    student = torch.randn(1, 3, 4, 6, generator=generator).requires_grad_()
+    teacher = torch.randn(1, 3, 2, 3, generator=generator)
+    with pytest.raises(ValueError, match='strides must agree'):
+        DenseKLLoss()(student, teacher)
+    logger = MMLogger.get_instance('resize')
+    logger.addHandler(caplog.handler)
+    loss = DenseKLLoss(resize=True)
+    value = loss(student, teacher)
+    loss(student, teacher)
+    (line,) = [r for r in caplog.records if 'resized' in r.message]
+    assert '(2, 3)' in line.message and '(4, 6)' in line.message
+    bigger = torch.nn.functional.interpolate(
+        teacher, size=(4, 6), mode='bilinear', align_corners=False
+    )
+    expected = oracle_softmax(student.detach(), bigger, 1.0)
+    assert float(value.detach()) == pytest.approx(expected, rel=1e-4)
+    value.backward()
+    assert student.grad.abs().sum() > 0
+    # Where the sizes agree nothing changes; other differences are errors.
+    torch.testing.assert_close(loss(student, bigger), value)
+    with pytest.raises(ValueError, match='level 0'):
+        loss(student, teacher[:, :2])

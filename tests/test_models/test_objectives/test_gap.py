@@ -69,6 +69,10 @@ def run(
         (dict(mode='paper'), 'model.objective.mode'),
         (dict(on_escape='ignore'), 'model.objective.on_escape'),
         (dict(right_score=1.5), 'model.objective.right_score'),
+        (
+            dict(teacher_roi_losses='no'),
+            'model.objective.teacher_roi_losses',
+        ),
     ],
 )
 def test_wrong_options_say_where(options: dict[str, Any], where: str) -> None:
@@ -253,6 +257,51 @@ def test_the_teachers_parts_sum_to_its_loss(
     assert result.parts['T_other'].item() == pytest.approx(0, abs=1e-4)
     parts = sum(result.parts[n].item() for n in ('T_cls', 'T_box', 'T_other'))
     assert parts == pytest.approx(total.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize('kept', [True, False])
+@pytest.mark.parametrize('mode', ['default', 'official'])
+def test_a_two_stage_teacher_with_and_without_its_roi_losses(
+    kept: bool, mode: str, build_small: Build, make_batch: MakeBatch
+) -> None:
+    teacher, student = (build_small('faster_rcnn', seed) for seed in (1, 2))
+    inputs, samples = make_batch(SIZES, BOXES, CLASSES)
+    inputs.requires_grad_()
+    objective = GapObjective(mode=mode, teacher_roi_losses=kept)
+    objective.check(student, teacher)
+    torch.manual_seed(0)  # RoIs are sampled
+    result = run(objective, teacher, student, inputs, samples)
+    torch.manual_seed(0)
+    with frozen_statistics(teacher), torch.no_grad():
+        losses = task_losses(teacher(inputs, samples, mode='loss'))
+    assert len(losses) == 4
+    cls, box = losses['loss_rpn_cls'], losses['loss_rpn_bbox']
+    if kept:
+        cls, box = cls + losses['loss_cls'], box + losses['loss_bbox']
+    assert result.parts['T_cls'].item() == pytest.approx(cls.item(), rel=1e-5)
+    assert result.parts['T_box'].item() == pytest.approx(box.item(), rel=1e-5)
+    assert result.parts['T_other'].item() == pytest.approx(0, abs=1e-5)
+    assert result.gap_rate is None
+    assert result.teacher_right is not None
+    # The student's side has both stages in either case.
+    assert result.parts['S_cls'] != 0
+    slopes = torch.autograd.grad(result.total, inputs)[0]
+    assert slopes.isfinite().all()
+    assert slopes.any()
+
+
+def test_a_teacher_without_roi_losses_cannot_leave_them_out(
+    build_small: Build, make_batch: MakeBatch
+) -> None:
+    teacher, student = build_small('retinanet', 1), build_small('retinanet', 2)
+    objective = GapObjective(teacher_roi_losses=False)
+    objective.check(student)
+    with pytest.raises(ConfigError, match='no RoI head'):
+        objective.check(student, teacher)
+    batch = make_batch(SIZES, BOXES, CLASSES)
+    with pytest.raises(ConfigError, match='no RoI head'):
+        run(objective, teacher, student, *batch)
+    GapObjective().check(student, teacher)
 
 
 def test_the_students_parts_follow_the_formula(
