@@ -34,8 +34,8 @@ from mmtst.testing.detection import detection_batch
 from mmtst.version import __version__
 
 ROOT = Path(__file__).parents[1]
-TST = 'configs/demo/tst.py'
-KD = 'configs/demo/kd.py'
+TST = 'configs/demo/det/tst.py'
+KD = 'configs/demo/det/kd.py'
 BATCHES = {
     '2x3x800x1333': (2, (800, 1344), (800, 1333)),
     '8x3x320x320': (8, (320, 320), (320, 320)),
@@ -166,7 +166,7 @@ def main() -> None:
             mmtst=__version__,
         ),
         rounds=args.rounds,
-        step=dict(batch=args.batch, side=args.side, pair='configs/demo'),
+        step=dict(batch=args.batch, side=args.side, pair='configs/demo/det'),
         seconds={},
         ratios={},
     )

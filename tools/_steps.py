@@ -24,7 +24,11 @@ from typing import Any
 _EPOCH = re.compile(
     r'Epoch\(train\)\s+\[\s*(\d+)\]\[\s*(\d+)/\s*(\d+)\].*?\bloss: ([\d.]+)'
 )
-_AP = re.compile(r'Epoch\(val\).*bbox_mAP: (-?[\d.]+)')
+_ITERATION = re.compile(
+    r'Iter\(train\)\s+\[\s*(\d+)/\s*(\d+)\].*?\bloss: ([\d.]+)'
+)
+_AP = re.compile(r'(?:Epoch|Iter)\(val\).*bbox_mAP: (-?[\d.]+)')
+_MIOU = re.compile(r'(?:Epoch|Iter)\(val\).*\bmIoU: ([\d.]+)')
 _SEARCH = re.compile(r'(Search step \d+ of \d+: .*)')
 _LAST_LINES = 15
 
@@ -198,13 +202,20 @@ def digest(line: str) -> str | None:
     """Shorten a line of a training's log for the terminal.
 
     Returns:
-        News worth a line (the end of an epoch, the AP of a validation, each
-        50th step of a search); ``None`` for all else.
+        News worth a line (the end of an epoch or of 100 iterations, the
+        metric of a validation, each 50th step of a search); ``None`` for all
+        else.
     """
     if (found := _EPOCH.search(line)) is not None:
         epoch, step, last, loss = found.groups()
         if step == last:
             return f'epoch {epoch}: loss {float(loss):.3f}'
+    if (found := _ITERATION.search(line)) is not None:
+        step, last, loss = found.groups()
+        if int(step) % 100 == 0 or step == last:
+            return f'iteration {step}: loss {float(loss):.3f}'
+    if (found := _MIOU.search(line)) is not None:
+        return f'mIoU {float(found[1]):.1f}'
     if (found := _AP.search(line)) is not None:
         return f'AP {float(found[1]):.3f}'
     if (found := _SEARCH.search(line)) is not None:

@@ -1,9 +1,10 @@
-"""Distil a small detector on made-up images, from nothing, on a CPU.
+"""Distil a small model on made-up images, from nothing, on a CPU.
 
 Draws the shapes set, trains a teacher, then the student alone, by KD and by
 TST under the same schedule, exports the student, draws what the augmentation
-does and what the policy has learned, and ends with a table. Interrupted, it
-goes on where it was; done, it prints the table again.
+does and what the policy has learned, and ends with a table. The models are
+RetinaNets, or PSPNets with ``--task seg``. Interrupted, it goes on where it
+was; done, it prints the table again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from _steps import Step, StepFailed, StepRunner
@@ -36,7 +39,52 @@ RUNS = {
     'tst': 'the student by TST',
 }
 DISTILLED = ('kd', 'tst')
-METRICS = ('coco/bbox_mAP', 'coco/bbox_mAP_50')
+
+
+@dataclass(frozen=True)
+class Task:
+    """Say what one of the demos trains, and how it is judged.
+
+    Attributes:
+        layout: Of the shapes set.
+        metrics: What the log calls each column of the table.
+        factor: What makes them percent.
+        work_dir: Where all goes by default.
+        num_train: How many training images by default.
+        num_val: How many validation images by default.
+        size: Side of the images in pixels, by default.
+    """
+
+    layout: str
+    metrics: Mapping[str, str]
+    factor: float
+    work_dir: str
+    num_train: int
+    num_val: int
+    size: int
+
+
+# Their configs lie in folders of configs/demo by these names.
+TASKS = {
+    'det': Task(
+        layout='coco',
+        metrics={'AP': 'coco/bbox_mAP', 'AP50': 'coco/bbox_mAP_50'},
+        factor=100.0,
+        work_dir='demo_output',
+        num_train=1000,
+        num_val=200,
+        size=128,
+    ),
+    'seg': Task(
+        layout='cityscapes',
+        metrics={'mIoU': 'mIoU', 'mAcc': 'mAcc'},
+        factor=1.0,
+        work_dir='demo_output_seg',
+        num_train=400,
+        num_val=80,
+        size=128,
+    ),
+}
 # What mmdet's metric writes into the log as it begins, and if it has nothing.
 EVALUATING = 'Evaluating bbox...'
 FOUND_NOTHING = 'The testing results of the whole dataset is empty.'
@@ -61,22 +109,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        '--work-dir',
-        default='demo_output',
-        help='folder for all that is made (default: %(default)s)',
+        '--task',
+        choices=TASKS,
+        default='det',
+        help='detection or segmentation (default: %(default)s)',
     )
-    parser.add_argument(
-        '--num-train', type=int, default=1000, help='(default: %(default)s)'
-    )
-    parser.add_argument(
-        '--num-val', type=int, default=200, help='(default: %(default)s)'
-    )
-    parser.add_argument(
-        '--size',
-        type=int,
-        default=128,
-        help='side of the images in pixels (default: %(default)s)',
-    )
+    for name, kind, text in (
+        ('work_dir', str, 'folder for all that is made'),
+        ('num_train', int, 'training images'),
+        ('num_val', int, 'validation images'),
+        ('size', int, 'side of the images in pixels'),
+    ):
+        defaults = (f'{t}: {getattr(v, name)}' for t, v in TASKS.items())
+        parser.add_argument(
+            f'--{name.replace("_", "-")}',
+            type=kind,
+            help=f'{text} (default of {", ".join(defaults)})',
+        )
     parser.add_argument('--seed', type=int, default=0)
     cores = _cores()
     parser.add_argument(
@@ -106,6 +155,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='settings that replace those of the config for TST',
     )
     args = parser.parse_args(argv)
+    for name in ('work_dir', 'num_train', 'num_val', 'size'):
+        if getattr(args, name) is None:
+            setattr(args, name, getattr(TASKS[args.task], name))
     if args.threads is None:
         args.threads = max(1, cores // args.jobs)
     return args
@@ -115,7 +167,12 @@ def plan(args: argparse.Namespace) -> list[Step]:
     """Return all steps, in an order in which each follows what it needs."""
     work = Path(args.work_dir)
     data = work / 'data'
-    tst = (_config('tst'), final_checkpoint(args, 'tst'), '--data-root', data)
+    tst = (
+        _config(args.task, 'tst'),
+        final_checkpoint(args, 'tst'),
+        '--data-root',
+        data,
+    )
     code = _code()
     settings = {name: code + _settings(args, name) for name in RUNS}
     return [
@@ -128,7 +185,7 @@ def plan(args: argparse.Namespace) -> list[Step]:
                 f'--num-val={args.num_val}',
                 f'--size={args.size}',
                 f'--seed={args.seed}',
-                '--layout=coco',
+                f'--layout={TASKS[args.task].layout}',
             ),
             data,
             title='draws the shapes set',
@@ -174,24 +231,30 @@ def plan(args: argparse.Namespace) -> list[Step]:
 
 
 def final_checkpoint(args: argparse.Namespace, name: str) -> Path:
-    """Return where the checkpoint after a run's last epoch lies."""
-    epochs = _read_config(args, name).train_cfg.max_epochs
-    return Path(args.work_dir) / name / f'epoch_{epochs}.pth'
+    """Return where the checkpoint at a run's end lies."""
+    length = _read_config(args, name).train_cfg
+    if 'max_iters' in length:
+        file = f'iter_{length.max_iters}.pth'
+    else:
+        file = f'epoch_{length.max_epochs}.pth'
+    return Path(args.work_dir) / name / file
 
 
-def last_metrics(folder: Path) -> dict[str, float]:
-    """Return AP and AP50 of the last validation below a work dir.
+def last_metrics(folder: Path, task: str = 'det') -> dict[str, float]:
+    """Return the metrics of the last validation below a work dir.
 
     Args:
         folder: A work dir; a resumed training has several logs in it.
+        task: One of ``TASKS``.
 
     Returns:
-        ``coco/bbox_mAP`` and ``coco/bbox_mAP_50``, in [0, 1]; 0 where it
-        found nothing, which mmdet then has no metrics of.
+        The task's metrics by the names of the table's columns, in percent;
+        0 where it found nothing, which mmdet then has no metrics of.
 
     Raises:
         StepFailed: There is no log.
     """
+    metrics = TASKS[task].metrics
     logs = sorted(folder.glob('*/vis_data/scalars.json'), reverse=True)
     if not logs:
         raise StepFailed(f'nothing has been logged below {folder}')
@@ -203,15 +266,19 @@ def last_metrics(folder: Path) -> dict[str, float]:
                 continue
             if _found_nothing(log.parents[1]):
                 found = {}
-            return {key: float(found.get(key, 0.0)) for key in METRICS}
-    return dict.fromkeys(METRICS, 0.0)
+            return {
+                column: TASKS[task].factor * float(found.get(key, 0.0))
+                for column, key in metrics.items()
+            }
+    return dict.fromkeys(metrics, 0.0)
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    """Format AP and AP50, in percent, of every run."""
-    rows = [f'{"":<20}{"AP":>7}{"AP50":>7}']
+    """Format the metrics, in percent, of every run."""
+    columns = list(next(iter(results.values())))
+    rows = [f'{"":<20}' + ''.join(f'{column:>7}' for column in columns)]
     for name, title in RUNS.items():
-        values = [100 * results[name][key] for key in METRICS]
+        values = [results[name][column] for column in columns]
         rows.append(f'{title:<20}' + ''.join(f'{v:>7.1f}' for v in values))
     return '\n'.join(rows)
 
@@ -236,7 +303,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f'everything goes to {work}/, the full output to {work}/logs/')
     try:
         runner.run(plan(args))
-        results = {name: last_metrics(work / name) for name in RUNS}
+        results = {name: last_metrics(work / name, args.task) for name in RUNS}
     except StepFailed as error:
         sys.exit(f'demo: {error}')
     except KeyboardInterrupt:
@@ -287,7 +354,7 @@ def _training(
     work_dir = Path(args.work_dir) / name
     command = _tool(
         'train',
-        _config(name),
+        _config(args.task, name),
         '--data-root',
         data,
         '--work-dir',
@@ -327,7 +394,8 @@ def _code() -> str:
 
 
 def _read_config(args: argparse.Namespace, name: str) -> Config:
-    cfg = Config.fromfile(_config(name), import_custom_modules=False)
+    file = _config(args.task, name)
+    cfg = Config.fromfile(file, import_custom_modules=False)
     given = args.cfg_options + (args.tst_options if name == 'tst' else [])
     if given:
         parser = argparse.ArgumentParser()
@@ -337,8 +405,8 @@ def _read_config(args: argparse.Namespace, name: str) -> Config:
     return cfg
 
 
-def _config(name: str) -> Path:
-    return ROOT / 'configs' / 'demo' / f'{name}.py'
+def _config(task: str, name: str) -> Path:
+    return ROOT / 'configs' / 'demo' / task / f'{name}.py'
 
 
 def _tool(name: str, *arguments: object) -> tuple[str, ...]:

@@ -18,12 +18,16 @@ NO_METRICS = {'data_time': 0.1, 'time': 0.1, 'step': 2}
 EMPTY = '- ERROR - The testing results of the whole dataset is empty.'
 
 
+TASKS = ('det', 'seg')
+
+
 def metrics(ap):
-    return {'coco/bbox_mAP': ap, 'coco/bbox_mAP_50': 2 * ap}
+    """Return the columns of the table, in percent."""
+    return {'AP': 100 * ap, 'AP50': 200 * ap}
 
 
 def validation(ap):
-    return metrics(ap) | NO_METRICS
+    return {'coco/bbox_mAP': ap, 'coco/bbox_mAP_50': 2 * ap} | NO_METRICS
 
 
 def write_log(folder, *lines):
@@ -32,8 +36,9 @@ def write_log(folder, *lines):
     log.write_text(''.join(json.dumps(line) + '\n' for line in lines))
 
 
-def test_plan_is_in_order_and_points_at_the_teacher(demo, tmp_path):
-    args = demo.parse_args(['--work-dir', str(tmp_path)])
+@pytest.mark.parametrize('task', TASKS)
+def test_plan_is_in_order_and_points_at_the_teacher(demo, tmp_path, task):
+    args = demo.parse_args(['--task', task, '--work-dir', str(tmp_path)])
     steps = demo.plan(args)
     seen = set()
     for step in steps:
@@ -46,6 +51,27 @@ def test_plan_is_in_order_and_points_at_the_teacher(demo, tmp_path):
     assert f'model.teacher_ckpt={teacher}' in commands['tst']
     outputs = [step.output for step in steps]
     assert len(set(outputs)) == len(outputs)
+    layout = {'det': 'coco', 'seg': 'cityscapes'}[task]
+    assert f'--layout={layout}' in commands['data']
+    for name in demo.RUNS:
+        (config,) = (a for a in commands[name] if 'configs' in a)
+        assert f'demo/{task}/{name}.py' in config
+
+
+@pytest.mark.parametrize('task', TASKS)
+def test_the_teacher_of_the_configs_is_that_of_a_run(demo, task):
+    """The configs name it, for those who train by hand after a demo."""
+    args = demo.parse_args(['--task', task])
+    for name in demo.DISTILLED:
+        cfg = demo._read_config(args, name)
+        path = demo.final_checkpoint(args, 'teacher')
+        assert cfg.model.teacher_ckpt == str(path)
+
+
+def test_each_task_has_a_folder_of_its_own(demo):
+    folders = {demo.parse_args(['--task', t]).work_dir for t in TASKS}
+    assert len(folders) == len(TASKS)
+    assert demo.parse_args([]).work_dir == 'demo_output'
 
 
 def test_options_reach_their_trainings(demo, tmp_path):
@@ -58,6 +84,11 @@ def test_options_reach_their_trainings(demo, tmp_path):
         assert ('a.b=1' in commands[name]) == (name == 'tst')
     path = demo.final_checkpoint(args, 'teacher')
     assert path == tmp_path / 'teacher' / 'epoch_3.pth'
+    arguments = ['--task', 'seg', '--work-dir', str(tmp_path)]
+    arguments += ['--cfg-options', 'train_cfg.max_iters=7']
+    args = demo.parse_args(arguments)
+    path = demo.final_checkpoint(args, 'teacher')
+    assert path == tmp_path / 'teacher' / 'iter_7.pth'
 
 
 def test_metrics_are_those_of_the_last_validation(demo, tmp_path):
@@ -73,6 +104,13 @@ def test_metrics_are_those_of_the_last_validation(demo, tmp_path):
     )
     write_log(tmp_path / '2026_03', TRAINING, search)
     assert demo.last_metrics(tmp_path) == metrics(0.3)
+
+
+def test_metrics_of_segmentors_are_percent_already(demo, tmp_path):
+    values = {'aAcc': 90.0, 'mIoU': 12.5, 'mAcc': 25.0}
+    write_log(tmp_path / '2026_01', TRAINING, values | NO_METRICS)
+    found = demo.last_metrics(tmp_path, 'seg')
+    assert found == {'mIoU': 12.5, 'mAcc': 25.0}
 
 
 @pytest.mark.parametrize(
@@ -112,13 +150,15 @@ def test_an_edited_config_changes_the_steps_that_read_it(
 ):
     before = bases(demo, tmp_path)
     config = tmp_path / 'tst.py'
-    text = f'_base_ = {str(demo._config("tst"))!r}\n'
+    text = f'_base_ = {str(demo._config("det", "tst"))!r}\n'
     # In what is merged into the teacher's own file.
     text += 'model = dict(teacher=dict(cfg_options=dict(neck=dict(a=1))))\n'
     config.write_text(text)
     found = demo._config
     monkeypatch.setattr(
-        demo, '_config', lambda name: config if name == 'tst' else found(name)
+        demo,
+        '_config',
+        lambda task, name: config if name == 'tst' else found(task, name),
     )
     after = bases(demo, tmp_path)
     changed = {name for name in before if before[name] != after[name]}
@@ -174,13 +214,21 @@ def test_table(demo):
     assert lines[4][-2:] == ['31.2', '62.5']
 
 
+LENGTHS = {
+    'det': ('train_cfg.max_epochs=2', 'train_cfg.val_interval=1'),
+    'seg': ('train_cfg.max_iters=2', 'train_cfg.val_interval=1'),
+}
+
+
 @pytest.mark.slow
-def test_the_demo_runs_and_goes_on(demo, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize('task', TASKS)
+def test_the_demo_runs_and_goes_on(demo, tmp_path, monkeypatch, capsys, task):
     monkeypatch.chdir(tmp_path)
-    arguments = ['--num-train', '8', '--num-val', '4', '--size', '64']
-    arguments += ['--cfg-options', 'train_cfg.max_epochs=2']
-    arguments += ['train_cfg.val_interval=1']
-    # After two epochs on eight images it knows nothing.
+    folder = tmp_path / demo.TASKS[task].work_dir
+    arguments = ['--task', task]
+    arguments += ['--num-train', '8', '--num-val', '4', '--size', '64']
+    arguments += ['--cfg-options', *LENGTHS[task]]
+    # After two steps on eight images it knows nothing.
     arguments += ['default_hooks.teacher_check.enabled=False']
     arguments += ['--tst-options', 'custom_hooks.0.at=[1]']
     arguments += ['custom_hooks.0.iterations=2']
@@ -189,9 +237,11 @@ def test_the_demo_runs_and_goes_on(demo, tmp_path, monkeypatch, capsys):
     for title in demo.RUNS.values():
         assert title in text
     for name in demo.FILES.values():
-        assert (tmp_path / 'demo_output' / name).stat().st_size > 0
-        assert f'demo_output/{name}' in text
-    with Image.open('demo_output' / demo.GRID) as picture:
+        assert (folder / name).stat().st_size > 0
+        assert f'{folder.name}/{name}' in text
+    for column in demo.TASKS[task].metrics:
+        assert column in text
+    with Image.open(folder / demo.GRID) as picture:
         assert picture.width > 200
     demo.main(arguments)
     again = capsys.readouterr().out

@@ -142,6 +142,18 @@ def test_environment_reaches_the_commands(steps, tmp_path):
             'AP 0.123',
         ),
         (
+            '01/01 - mmengine - INFO - Iter(train) [ 200/1000]  lr: 1e-03  '
+            'eta: 0:00:00  time: 0.1  loss: 1.2345  decode.loss_ce: 0.5',
+            'iteration 200: loss 1.234',
+        ),
+        (
+            'Iter(train) [60/60]  lr: 1e-03  loss: 1.2345  x: 1',
+            'iteration 60: loss 1.234',
+        ),
+        ('Iter(train) [ 110/1000]  lr: 1e-03  loss: 1.2345', None),
+        ('Iter(val) [10/10]    aAcc: 85.2700  mIoU: 14.21', 'mIoU 14.2'),
+        ('Iter(val) [10/13]    eta: 0:00:01  time: 0.6006', None),
+        (
             'INFO - Search step 50 of 100: objective 1.2, mean rate 0.5',
             'Search step 50 of 100: objective 1.2, mean rate 0.5',
         ),
