@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import mmdet
+import mmseg
 import pytest
 import yaml
 from mmengine.config import Config
@@ -24,7 +25,12 @@ NAMES = [str(path) for path in CONFIGS]
 METHODS = ('tst', 'kd', 'dist', 'cwd', 'pkd', 'mgd', 'fgd')
 DISTILLED = [path for path in CONFIGS if path.parts[1] in METHODS]
 COCO = [path for path in DISTILLED if path.stem.endswith('_coco')]
+CITYSCAPES = [path for path in DISTILLED if 'cityscapes' in path.stem]
 TST = [path for path in COCO if path.parts[1] == 'tst']
+ALONE = {
+    'detectors': ('retinanet', 'faster-rcnn', 'fcos'),
+    'segmentors': ('pspnet', 'deeplabv3plus', 'segformer'),
+}
 
 
 @cache
@@ -59,19 +65,34 @@ def test_loads_and_builds(path):
 
 @pytest.mark.parametrize(
     'path',
-    [p for p in CONFIGS if p.parts[1] in (*METHODS, 'detectors')],
+    [p for p in CONFIGS if p.parts[1] in (*METHODS, *ALONE)],
     ids=str,
 )
 def test_names_have_their_fields(path):
     fields = path.stem.split('_')
     method = path.parts[1]
-    detectors = ('retinanet', 'faster-rcnn', 'fcos')
-    assert fields[0] in (detectors if method == 'detectors' else (method,))
-    gpus, batch = fields[-2].split('-')[0].split('xb')
+    assert fields[0] in ALONE.get(method, (method,))
+    setting, schedule = fields[-2].split('-')
+    gpus, batch = setting.split('xb')
     cfg = load(path)
     assert int(gpus) >= 1
     assert cfg.train_dataloader.batch_size == int(batch)
-    assert fields[-1] in str(cfg.train_dataloader.dataset.data_root)
+    dataset, _, size = fields[-1].partition('-')
+    assert dataset in str(cfg.train_dataloader.dataset.data_root)
+    lengths = {'e': 'max_epochs', 'x': 'max_epochs', 'k': 'max_iters'}
+    factors = {'e': 1, 'x': 12, 'k': 1000}
+    unit = schedule[-1]
+    length = int(schedule[:-1]) * factors[unit]
+    assert cfg.train_cfg[lengths[unit]] == length
+    if size:
+        (crop,) = (
+            step.crop_size
+            for step in cfg.train_dataloader.dataset.pipeline
+            if step.type == 'RandomCrop'
+        )
+        assert size == 'x'.join(map(str, crop))
+    scale = cfg.auto_scale_lr.base_batch_size
+    assert scale == int(gpus) * int(batch)
 
 
 # By what a config's name says of its pair: numbers of the paper and, where it
@@ -112,6 +133,32 @@ def pair_of(path):
 
 SMALL = ('retina-r18-32_retina-r18-8', 'faster-r18-32_faster-r18-8')
 SMALL += ('fcos-r18-32_fcos-r18-8',)
+SHORT, LONG = '8xb2-80k_cityscapes-512x1024', '8xb1-160k_cityscapes-1024x1024'
+# Of segmentors: where the name says the schedule, what teacher and student
+# are, and how the losses of both heads or the one that both have are called.
+SEGMENTORS = {
+    f'pspnet-r101_pspnet-r18_{SHORT}': dict(
+        teacher='pspnet_r101-d8_4xb2-80k_cityscapes-512x1024.py',
+        student='pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py',
+        heads=2,
+    ),
+    f'deeplabv3plus-r101_deeplabv3plus-r18_{SHORT}': dict(
+        teacher='deeplabv3plus_r101-d8_4xb2-80k_cityscapes-512x1024.py',
+        student='deeplabv3plus_r18-d8_4xb2-80k_cityscapes-512x1024.py',
+        heads=2,
+    ),
+    f'segformer-b2_segformer-b0_{LONG}': dict(
+        teacher='segformer_mit-b2_8xb1-160k_cityscapes-1024x1024.py',
+        student='segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py',
+        heads=1,
+    ),
+    f'segformer-b2_pspnet-r18_{SHORT}': dict(
+        teacher='segformer_mit-b2_8xb1-160k_cityscapes-1024x1024.py',
+        student='pspnet_r18-d8_4xb2-80k_cityscapes-512x1024.py',
+        heads=1,
+    ),
+}
+CAMVID = 'pspnet-r18-32_pspnet-r18-8_1xb8-2k_camvid'
 # Of each method, what is compared.
 LOCATIONS = {
     **dict.fromkeys(('tst', 'kd', 'dist'), ('cls', 'cls-fpn')),
@@ -121,7 +168,7 @@ LOCATIONS = {
 
 @pytest.mark.parametrize('method', METHODS)
 def test_each_method_is_there_for_each_pair(method):
-    names = {p.stem for p in DISTILLED if p.parts[1] == method}
+    names = {p.stem for p in DISTILLED if p.parts[1:3] == (method, 'mmdet')}
     assert names == {
         f'{method}_{where}_{pair}'
         for where in LOCATIONS[method]
@@ -130,6 +177,13 @@ def test_each_method_is_there_for_each_pair(method):
             *(f'{pair}_1xb4-24e_bccd' for pair in SMALL),
         )
     }
+
+
+@pytest.mark.parametrize('method', ['tst', 'kd', 'dist', 'cwd'])
+def test_each_method_on_logits_is_there_for_each_segmentor(method):
+    names = {p.stem for p in DISTILLED if p.parts[1:3] == (method, 'mmseg')}
+    pairs = (*SEGMENTORS, CAMVID)
+    assert names == {f'{method}_logits_{pair}' for pair in pairs}
 
 
 # What each method's losses are called in the log.
@@ -141,6 +195,10 @@ LOSSES = {
     ('pkd', 'fpn'): {'loss_pkd'},
     ('mgd', 'fpn'): {'loss_mgd'},
     ('fgd', 'fpn'): {'loss_fgd'},
+    ('tst', 'logits'): {'loss_kl', 'loss_kl_aux'},
+    ('kd', 'logits'): {'loss_kl', 'loss_kl_aux'},
+    ('dist', 'logits'): {'loss_dist', 'loss_dist_aux'},
+    ('cwd', 'logits'): {'loss_cwd'},
 }
 
 
@@ -151,6 +209,9 @@ def test_each_config_distils_what_its_name_says(path):
     expected = LOSSES[method, where.removesuffix('-fpn')]
     if where == 'cls-fpn':
         expected = expected | {'loss_mimic'}
+    fields = '_'.join(path.stem.split('_')[2:])
+    if SEGMENTORS.get(fields, {}).get('heads') == 1:
+        expected = {name for name in expected if not name.endswith('_aux')}
     assert losses == expected
 
 
@@ -171,7 +232,8 @@ def test_all_methods_have_the_recipe_of_tst(path):
     """Pair, data and schedule are the same; the method alone differs."""
     cfg = load(path)
     fields = '_'.join(path.stem.split('_')[2:])
-    reference = load(f'configs/tst/mmdet/tst_cls_{fields}.py')
+    where = {'mmdet': 'cls', 'mmseg': 'logits'}[path.parts[2]]
+    reference = load(f'configs/tst/{path.parts[2]}/tst_{where}_{fields}.py')
     for name in SCHEDULE:
         assert cfg.get(name) == reference.get(name), name
     for name in ('architecture', 'teacher', 'teacher_ckpt'):
@@ -179,16 +241,35 @@ def test_all_methods_have_the_recipe_of_tst(path):
 
 
 @pytest.mark.parametrize(
-    ('alone', 'student'),
+    ('alone', 'pair'),
     [
-        ('retinanet_r50_8xb2-2x_coco', 'retina-x101_retina-r50'),
-        ('faster-rcnn_r50_8xb2-2x_coco', 'cascade-mask-x101_faster-r50'),
-        ('fcos_r50_8xb2-2x_coco', 'fcos-r101_fcos-r50'),
+        (
+            f'detectors/{alone}_8xb2-2x_coco',
+            f'mmdet/tst_cls_{pair}_8xb2-2x_coco',
+        )
+        for alone, pair in (
+            ('retinanet_r50', 'retina-x101_retina-r50'),
+            ('faster-rcnn_r50', 'cascade-mask-x101_faster-r50'),
+            ('fcos_r50', 'fcos-r101_fcos-r50'),
+        )
+    ]
+    + [
+        (f'segmentors/{alone}', f'mmseg/tst_logits_{pair}')
+        for alone, pair in (
+            (f'pspnet_r18_{SHORT}', f'pspnet-r101_pspnet-r18_{SHORT}'),
+            (f'pspnet_r18_{SHORT}', f'segformer-b2_pspnet-r18_{SHORT}'),
+            (
+                f'deeplabv3plus_r18_{SHORT}',
+                f'deeplabv3plus-r101_deeplabv3plus-r18_{SHORT}',
+            ),
+            (f'segformer_b0_{LONG}', f'segformer-b2_segformer-b0_{LONG}'),
+            ('pspnet_r18-8_1xb8-2k_camvid', CAMVID),
+        )
     ],
 )
-def test_students_alone_have_the_recipe_too(alone, student):
-    cfg = load(f'configs/detectors/{alone}.py')
-    pair = load(f'configs/tst/mmdet/tst_cls_{student}_8xb2-2x_coco.py')
+def test_students_alone_have_the_recipe_too(alone, pair):
+    cfg = load(f'configs/{alone}.py')
+    pair = load(f'configs/tst/{pair}.py')
     for name in SCHEDULE:
         assert cfg.get(name) == pair.get(name), name
     model = dict(cfg.model)
@@ -223,17 +304,123 @@ def test_the_papers_numbers_for_coco(path):
     assert model.teacher_ckpt.endswith('/' + pair['weights'])
 
 
-@pytest.mark.parametrize('path', COCO, ids=str)
-def test_teachers_come_from_where_mmdet_says(path):
-    """The metafile that mmdet ships names the weights of its configs."""
+@pytest.mark.parametrize('path', CITYSCAPES, ids=str)
+def test_segmentors_are_those_of_the_name(path):
     model = load(path).model
-    folder, name = model.teacher.cfg_path.removeprefix('mmdet::').split('/')
-    root = Path(mmdet.__file__).parent / '.mim' / 'configs' / folder
-    meta = yaml.safe_load((root / 'metafile.yml').read_text())
-    weights = {
-        Path(entry['Config']).name: entry['Weights']
-        for entry in meta['Models']
+    pair = SEGMENTORS['_'.join(path.stem.split('_')[2:])]
+    for part, name in (
+        (model.teacher, pair['teacher']),
+        (model.architecture, pair['student']),
+    ):
+        folder = name.split('_')[0]
+        assert part.cfg_path == f'mmseg::{folder}/{name}'
+    teacher = resolve_model_cfg(model.teacher, 'teacher')
+    # It is loaded whole: nothing else is to be fetched.
+    assert teacher.get('pretrained') is None
+    assert teacher.backbone.get('init_cfg') is None
+
+
+def search_of(cfg):
+    """Return when a config searches, for how long, and how."""
+    (hook,) = cfg.custom_hooks
+    assert not hook.by_epoch
+    keys = ('iterations', 'lr', 'momentum', 'clip_grad')
+    return hook['at'], *(hook[key] for key in keys)
+
+
+@pytest.mark.parametrize(
+    'path',
+    [p for p in CITYSCAPES if p.parts[1] == 'tst' and SHORT in p.stem],
+    ids=str,
+)
+def test_the_papers_numbers_for_cityscapes(path):
+    cfg = load(path)
+    assert cfg.train_cfg.max_iters == 80000
+    assert cfg.train_cfg.val_interval == 8000
+    assert cfg.optim_wrapper.optimizer.to_dict() == dict(
+        type='SGD', lr=0.01, momentum=0.9, weight_decay=0.0005
+    )
+    assert cfg.optim_wrapper.get('clip_grad') is None
+    (decay,) = cfg.param_scheduler
+    assert decay.to_dict() == dict(
+        type='PolyLR',
+        eta_min=1e-4,
+        power=0.9,
+        begin=0,
+        end=80000,
+        by_epoch=False,
+    )
+    assert cfg.auto_scale_lr.base_batch_size == 16
+    assert search_of(cfg) == ([7500, 15000], 1250, 0.01, 0.9, 20.0)
+    model = cfg.model
+    assert model.augmentation.num_operators == 4
+    assert model.augmentation.composition == 'matrix_sum'
+    assert (model.objective.alpha, model.objective.beta) == (1.0, 1.0)
+    weights = {'loss_kl': 1.5, 'loss_kl_aux': 0.5}
+    for name, loss in model.distiller.distill_losses.items():
+        assert (loss.tau, loss.loss_weight) == (1.0, weights[name])
+
+
+def test_segformers_are_trained_as_mmseg_does():
+    (path,) = [
+        p
+        for p in CITYSCAPES
+        if p.stem.startswith('tst_logits_segformer-b2_segformer-b0')
+    ]
+    cfg = load(path)
+    file = Path(mmseg.__file__).parent / '.mim' / 'configs' / 'segformer'
+    own = Config.fromfile(
+        file / 'segformer_mit-b0_8xb1-160k_cityscapes-1024x1024.py'
+    )
+    for name in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
+        assert cfg[name] == own[name], name
+    batch, workers = 'batch_size', 'num_workers'
+    for name in (batch, workers):
+        assert cfg.train_dataloader[name] == own.train_dataloader[name]
+    # After as many crops as in the paper, and as far.
+    assert search_of(cfg) == ([15000, 30000], 1250, 0.01, 0.9, 20.0)
+
+
+def test_maps_are_resized_where_strides_differ_and_nowhere_else():
+    for path in CITYSCAPES:
+        differ = 'segformer-b2_pspnet' in path.stem
+        for loss in load(path).model.distiller.distill_losses.values():
+            assert loss.get('resize', False) == differ
+
+
+def test_small_segmentors_learn_from_scratch():
+    cfg = load(f'configs/tst/mmseg/tst_logits_{CAMVID}.py')
+    for role in ('architecture', 'teacher'):
+        model = resolve_model_cfg(cfg.model[role], role)
+        assert model.pretrained is None
+        assert model.backbone.get('frozen_stages', -1) == -1
+        assert not model.backbone.norm_eval
+        for part in (model.backbone, model.decode_head, model.auxiliary_head):
+            assert part.norm_cfg.type == 'BN'
+        for head in (model.decode_head, model.auxiliary_head):
+            assert head.num_classes == 11
+    classes = cfg.train_dataloader.dataset.metainfo
+    assert len(classes.classes) == len(classes.palette) == 11
+
+
+@cache
+def weights_of(package, folder):
+    """Return what a package's metafile says of a folder's configs."""
+    root = Path(package.__file__).parent / '.mim' / 'configs' / folder
+    (file,) = root.glob('metafile.y*ml')
+    return {
+        Path(entry['Config']).name: entry.get('Weights')
+        for entry in yaml.safe_load(file.read_text())['Models']
     }
+
+
+@pytest.mark.parametrize('path', COCO + CITYSCAPES, ids=str)
+def test_teachers_come_from_where_their_package_says(path):
+    """The metafiles that mmdet and mmseg ship name their weights."""
+    model = load(path).model
+    package, _, file = model.teacher.cfg_path.partition('::')
+    folder, name = file.split('/')
+    weights = weights_of({'mmdet': mmdet, 'mmseg': mmseg}[package], folder)
     assert model.teacher_ckpt == weights[name]
 
 

@@ -174,6 +174,16 @@ def distill_run(tmp_path_factory, distill_config, shapes) -> Path:
 
 
 @pytest.fixture(scope='session')
+def shapes_of_cities(tmp_path_factory) -> Path:
+    """Return a shapes set of a few images in Cityscapes layout."""
+    from mmtst.datasets import ShapesSettings, write_shapes
+
+    out = tmp_path_factory.mktemp('data') / 'shapes'
+    write_shapes(out, ShapesSettings(6, 4, 64, seed=3, layout='cityscapes'))
+    return out
+
+
+@pytest.fixture(scope='session')
 def load_tool():
     """Return a function that imports a tool by its name."""
     # By path: a top-level module named test is Python's own.

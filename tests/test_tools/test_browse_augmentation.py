@@ -13,6 +13,7 @@ from PIL import Image
 
 from mmtst.augmentation.base import MAGNITUDE_OPERATORS, OPERATORS
 from mmtst.datasets import set_data_root
+from mmtst.testing.cityscapes import write_tiny_cityscapes
 from mmtst.testing.coco import write_tiny_coco
 from mmtst.utils.errors import ConfigError
 
@@ -244,3 +245,73 @@ def test_the_papers_pairs_are_shown_with_boxes_and_masks_that_fit(
         # The box of a turned rectangle has room at its corners.
         turned += bool(mask.sum() < 0.95 * np.prod(box[2:] - box[:2]))
     assert turned >= 2
+
+
+SEGMENTORS = sorted(
+    (Path(__file__).parents[2] / 'configs' / 'tst' / 'mmseg').rglob('*.py')
+)
+
+
+@pytest.fixture(scope='module')
+def cityscapes(tmp_path_factory):
+    root = tmp_path_factory.mktemp('data') / 'cityscapes'
+    # Four times the crops' size on either side, so that nothing is padded.
+    return write_tiny_cityscapes(root, dict(train=3), size=(512, 256))
+
+
+@pytest.mark.parametrize(
+    'path',
+    [path for path in SEGMENTORS if 'cityscapes' in path.stem],
+    ids=lambda path: path.stem,
+)
+def test_label_maps_of_segmentors_lie_on_their_colors(
+    browse, cityscapes, path
+):
+    """Each class is painted in a color, before and after the warp."""
+    arguments = ['--probability', '1', '--strength', '0.6', '--num', '3']
+    arguments += ['--operators', 'TranslateX', 'Rotate', 'ShearY']
+    cfg, args = read(browse, path, cityscapes, *arguments)
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    for step in pipeline:
+        if step.type == 'RandomResize':
+            step.update(scale=(512, 256), ratio_range=(1.0, 1.0))
+        elif step.type == 'RandomCrop':
+            step.crop_size = (256, 512)
+    # Colors tell the class here.
+    pipeline[:] = [p for p in pipeline if p.type != 'PhotoMetricDistortion']
+    cfg.model.architecture.setdefault('cfg_options', {}).update(
+        data_preprocessor=dict(size=(256, 512))
+    )
+    palette = np.array(browse._metainfo(cfg)['palette'])
+    moved = outside = 0
+    for before, after in browse.views(cfg, args):
+        for view in (before, after):
+            labels = view.sample.gt_sem_seg.data[0].numpy()
+            assert view.image.shape[:2] == labels.shape
+            known = labels < len(palette)
+            away = np.abs(
+                view.image[known].astype(int) - palette[labels[known]]
+            ).max(axis=1)
+            # All but what is blended where two classes meet.
+            assert (away < 40).mean() > 0.93
+        moved += not np.array_equal(before.image, after.image)
+        ignored = [
+            (view.sample.gt_sem_seg.data == 255).float().mean()
+            for view in (before, after)
+        ]
+        outside += bool(ignored[1] > ignored[0] + 0.02)
+    assert moved >= 2
+    assert outside >= 1
+
+
+def test_pictures_of_label_maps_are_written(
+    browse, shapes_of_cities, tmp_path, capsys
+):
+    config = Path(__file__).parents[2] / 'configs' / 'demo' / 'seg' / 'tst.py'
+    arguments = [config, '--data-root', shapes_of_cities, '--num', '4']
+    arguments += ['--output-dir', tmp_path]
+    browse.main([str(argument) for argument in arguments])
+    file = tmp_path / 'augmentation_0.png'
+    assert str(file) in capsys.readouterr().out
+    with Image.open(file) as picture:
+        assert np.array(picture.convert('L')).std() > 20

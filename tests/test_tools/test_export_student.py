@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -142,3 +143,75 @@ def test_preprocessor_of_the_algorithm_is_the_one_kept(
     )
     plain = load_tool('export_student').student_config(cfg)
     assert plain.model.data_preprocessor.mean == [1.0, 2.0, 3.0]
+
+
+SEGMENTOR = Path(__file__).parents[2] / 'configs' / 'demo' / 'seg' / 'tst.py'
+INFER_MAP = """
+import sys
+import numpy as np
+import torch
+from mmseg.apis import inference_model, init_model
+model = init_model('student.py', 'student.pth', device='cpu')
+images = torch.load('images.pth')
+with torch.no_grad():
+    torch.save(model.encode_decode(images, [dict()] * 2), 'logits.pth')
+result = inference_model(model, np.zeros((40, 64, 3), np.uint8))
+assert tuple(result.pred_sem_seg.shape) == (40, 64)
+assert 'mmtst' not in sys.modules and 'mmrazor' not in sys.modules
+print(model.dataset_meta['classes'])
+"""
+
+
+def test_an_exported_segmentor_gives_the_same_logits(
+    load_tool, tmp_path, shapes_of_cities
+):
+    from mmengine.registry import MODELS, init_default_scope
+
+    cfg = Config.fromfile(SEGMENTOR)
+    cfg.model.update(teacher_ckpt=None, untrained_teacher=True)
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).eval()
+    images = torch.randn(2, 3, 64, 96)
+    # Statistics of their own, so that they count too.
+    model.student.train()
+    with torch.no_grad():
+        model.student.extract_feat(images)
+    model.eval()
+    classes = cfg.train_dataloader.dataset.metainfo.classes
+    meta = dict(iter=7, dataset_meta=dict(classes=classes))
+    torch.save(
+        dict(state_dict=model.state_dict(), meta=meta), tmp_path / 'run.pth'
+    )
+    torch.save(images, tmp_path / 'images.pth')
+    out = tmp_path / 'student.pth'
+    load_tool('export_student').main(
+        [
+            str(SEGMENTOR),
+            str(tmp_path / 'run.pth'),
+            str(out),
+            '--data-root',
+            str(shapes_of_cities),
+        ]
+    )
+    text = out.with_suffix('.py').read_text()
+    for word in ('mmtst', 'mmrazor', 'teacher', 'distill', 'augmentation'):
+        assert word not in text
+    exported = Config.fromfile(out.with_suffix('.py'))
+    assert exported.test_dataloader.dataset.data_root == str(shapes_of_cities)
+    done = subprocess.run(
+        [sys.executable, '-c', INFER_MAP],
+        cwd=tmp_path,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'background', 'circle'" in done.stdout
+    logits = torch.load(tmp_path / 'logits.pth')
+    with torch.no_grad():
+        expected = model.student.encode_decode(images, [dict()] * 2)
+    assert logits.shape[1] == 6
+    assert torch.equal(logits, expected)
