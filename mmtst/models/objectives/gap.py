@@ -59,6 +59,13 @@ class GapObjective(nn.Module):
             is not per positive and so favors images with fewer objects.
         right_score: The score from which on a positive counts as right,
             where classes are scored independently (sigmoid), in [0, 1].
+        average: What losses on label maps are divided by. ``valid``: by the
+            pixels that have a label (or their class weights), for the
+            student's inverted losses and the teacher's losses alike.
+            ``loss``: as the loss itself divides. mmseg's cross entropy
+            divides by all pixels, so that warping content out of view then
+            lowers both sides, and the search empties images. In mode
+            ``official`` the reference code's average is used.
 
     Raises:
         ConfigError: If an option cannot be used.
@@ -73,6 +80,7 @@ class GapObjective(nn.Module):
         mode: str = 'default',
         on_escape: str = 'error',
         right_score: float = 0.3,
+        average: str = 'valid',
     ) -> None:
         super().__init__()
         weights = dict(weights or {})
@@ -93,12 +101,17 @@ class GapObjective(nn.Module):
         check_choice(
             f'{WHERE}.on_escape', on_escape, ('error', 'bounded_negative')
         )
+        check_choice(f'{WHERE}.average', average, ('valid', 'loss'))
+        by_pixels = average == 'valid' and mode == 'default'
         self.alpha = float(alpha)
         self.beta = float(beta)
         self.weights = {
             name: float(weights.get(name, 1.0)) for name in WEIGHTED_PARTS
         }
-        self.options = InversionOptions(box_scale=float(box_scale))
+        self.options = InversionOptions(
+            box_scale=float(box_scale),
+            average='valid' if by_pixels else 'loss',
+        )
         self.mode = mode
         self.on_escape = on_escape
         self.right_score = float(right_score)
