@@ -235,7 +235,7 @@ def resolve_losses(
                 + (f': {reason}' if reason else ''),
                 where=f'student.{path}',
                 got=f'{type(module).__module__}.{name}',
-                allowed=', '.join(sorted(c.__name__ for c in INVERSIONS)),
+                allowed=_registered(type(module)),
                 fix=HOW_TO_REGISTER,
             )
         if mode == 'official' and inversion.official is None:
@@ -247,6 +247,17 @@ def resolve_losses(
             )
         resolved.append((path, name, inversion.kind))
     return resolved
+
+
+def _registered(loss_class: type) -> str:
+    """List the losses with an inversion, of the class's package if it has."""
+    package = loss_class.__module__.split('.')[0]
+    own = [
+        known
+        for known in INVERSIONS
+        if known.__module__.split('.')[0] == package
+    ]
+    return ', '.join(sorted({known.__name__ for known in own or INVERSIONS}))
 
 
 def bounded_negative(losses: Tensor, scale: float) -> Tensor:

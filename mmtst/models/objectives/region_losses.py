@@ -60,8 +60,7 @@ def _over_valid(module: Any, arguments: Arguments, output: Tensor) -> Tensor:
     del output
     values, divisor = _values(module, arguments, 'valid')
     total: Tensor = values.sum() / (divisor or 1.0)
-    total = total * float(module.loss_weight)
-    return total
+    return total * float(module.loss_weight)
 
 
 @register_inversion(
@@ -143,9 +142,9 @@ def _labelled(
     if labels.shape == logits.shape:
         return torch.ones_like(labels[:, 0], dtype=torch.bool)
     # Dice leaves out a class of its own beside; what is no class is dropped.
-    valid = labelled(labels, arguments['ignore_index'])
-    classes = max(logits.size(1), 2)
-    return valid & (labels < classes) & (labels != module.ignore_index)
+    left_out: Tensor = labels == module.ignore_index
+    valid = labelled(labels, arguments['ignore_index']) & ~left_out
+    return valid & (labels < max(logits.size(1), 2))
 
 
 def _loss(
