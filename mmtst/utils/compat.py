@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 BACKEND_CONFIG = 'mmrazor.structures.quantization.backend_config'
 _BACKENDS = ('native', 'academic', 'openvino', 'tensorrt')
@@ -87,6 +87,179 @@ def join_cpu_processes(cfg: Any) -> bool:
     wrapper['device_ids'] = None
     cfg.model_wrapper_cfg = wrapper
     return True
+
+
+def mend_segmentation_losses(module: nn.Module) -> int:
+    """Give mmseg's losses in a model criteria that stand any label map.
+
+    Each instance gets its own: nothing of mmseg is changed. Where nothing is
+    to be ignored they return what mmseg's return.
+
+    For: mmseg up to 1.2.2, whose losses fail on maps with ignored pixels, or
+    with nothing else. Can go when a release has mended
+
+    - ``CrossEntropyLoss`` with ``class_weight``: looks up the weight of
+      label 255;
+    - the same with ``use_sigmoid``: asks for the highest of no labels
+      (one channel), and lays class weights along the width of the image;
+    - ``LovaszLoss``: returns an empty loss, whose mean is NaN, for a batch
+      without labels, and fails where an image has none, or one pixel.
+
+    Args:
+        module: The model, or a loss; changed in place.
+
+    Returns:
+        How many losses were changed.
+    """
+    mended = 0
+    for child in module.modules():
+        if not hasattr(child, 'cls_criterion'):
+            continue
+        criterion: Any = child.cls_criterion
+        if getattr(criterion, '__module__', None) in _MENDED_IN:
+            better = _MENDED.get(criterion.__name__)
+            if better is not None:
+                setattr(child, 'cls_criterion', better)  # noqa: B010 (as above)
+                mended += 1
+    return mended
+
+
+def mended_cross_entropy(
+    pred: Tensor,
+    label: Tensor,
+    weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
+    reduction: str = 'mean',
+    avg_factor: Any = None,
+    ignore_index: int = -100,
+    **kwargs: Any,
+) -> Any:
+    """Return mmseg's ``cross_entropy``; see ``mend_segmentation_losses``.
+
+    The mean with class weights is over the class weights of the pixels that
+    are not ignored, as in ``torch.nn.functional.cross_entropy``.
+
+    Args:
+        pred: (N, C, ...), logits.
+        label: (N, ...), long.
+        weight: (N, ...) or ``None``.
+        class_weight: (C,) or ``None``.
+        reduction: ``none``, ``mean`` or ``sum``.
+        avg_factor: What a mean is divided by.
+        ignore_index: The label without a loss.
+        kwargs: ``avg_non_ignore``.
+    """
+    from mmseg.models.losses.cross_entropy_loss import cross_entropy
+
+    if class_weight is not None and reduction == 'mean' and avg_factor is None:
+        avg_factor = class_weight[label[label != ignore_index]].sum()
+    return cross_entropy(
+        pred,
+        label,
+        weight=weight,
+        class_weight=class_weight,
+        reduction=reduction,
+        avg_factor=avg_factor,
+        ignore_index=ignore_index,
+        **kwargs,
+    )
+
+
+def mended_binary_cross_entropy(
+    pred: Tensor,
+    label: Tensor,
+    weight: Tensor | None = None,
+    class_weight: Tensor | None = None,
+    reduction: str = 'mean',
+    ignore_index: int = -100,
+    **kwargs: Any,
+) -> Any:
+    """Return mmseg's ``binary_cross_entropy``, mended likewise.
+
+    Args:
+        pred: (N, C, ...), logits.
+        label: (N, ...), long, or with C channels where C is over 1.
+        weight: As the label, or ``None``.
+        class_weight: (C,), the weights of the channels' positives, or
+            ``None``.
+        reduction: ``none``, ``mean`` or ``sum``.
+        ignore_index: The label without a loss.
+        kwargs: ``avg_factor`` and ``avg_non_ignore``.
+    """
+    from mmseg.models.losses.cross_entropy_loss import binary_cross_entropy
+
+    if pred.size(1) == 1 and not bool((label != ignore_index).any()):
+        nothing = pred.squeeze(1) * 0
+        return nothing if reduction == 'none' else nothing.sum()
+    if class_weight is not None and pred.dim() > 2 and pred.size(1) > 1:
+        class_weight = class_weight.view(-1, *[1] * (pred.dim() - 2))
+    return binary_cross_entropy(
+        pred,
+        label,
+        weight=weight,
+        class_weight=class_weight,
+        reduction=reduction,
+        ignore_index=ignore_index,
+        **kwargs,
+    )
+
+
+def mended_lovasz_softmax(
+    logits: Tensor,
+    labels: Tensor,
+    classes: Any = 'present',
+    per_image: bool = False,
+    class_weight: Tensor | None = None,
+    reduction: str = 'mean',
+    avg_factor: Any = None,
+    ignore_index: int | None = 255,
+) -> Any:
+    """Return mmseg's ``lovasz_softmax``, 0 for what has no label.
+
+    Unlike that one it is given logits: ``LovaszLoss`` applies the softmax
+    for no criterion but mmseg's.
+
+    Args:
+        logits: (B, C, H, W).
+        labels: (B, H, W), long.
+        classes: ``all``, ``present`` or a list of classes.
+        per_image: Whether each image has a loss of its own.
+        class_weight: (C,) or ``None``.
+        reduction: ``none``, ``mean`` or ``sum`` over images.
+        avg_factor: What a mean over images is divided by.
+        ignore_index: The label that is left out.
+    """
+    import torch
+    from mmseg.models.losses.lovasz_loss import lovasz_softmax_flat
+    from mmseg.models.losses.utils import weight_reduce_loss
+
+    scores = logits.softmax(dim=1)
+    size = 1 if per_image else len(logits)
+    losses = []
+    for score, label in zip(
+        scores.split(size), labels.split(size), strict=True
+    ):
+        valid = label != (-1 if ignore_index is None else ignore_index)
+        rows = score.movedim(1, -1)[valid]
+        losses.append(
+            lovasz_softmax_flat(rows, label[valid], classes, class_weight)
+            if len(rows)
+            else score.sum() * 0
+        )
+    if not per_image:
+        return losses[0]
+    return weight_reduce_loss(torch.stack(losses), None, reduction, avg_factor)
+
+
+_MENDED_IN = (
+    'mmseg.models.losses.cross_entropy_loss',
+    'mmseg.models.losses.lovasz_loss',
+)
+_MENDED: dict[str, Callable[..., Any]] = {
+    'cross_entropy': mended_cross_entropy,
+    'binary_cross_entropy': mended_binary_cross_entropy,
+    'lovasz_softmax': mended_lovasz_softmax,
+}
 
 
 def installed_release(distribution: str) -> tuple[int, ...] | None:

@@ -1,5 +1,6 @@
 """Imports work, stay light, and repairs say what they stand in for."""
 
+import copy
 import subprocess
 import sys
 
@@ -160,3 +161,125 @@ def test_a_recorded_feature_survives_the_activation_behind_it():
     model[0].register_forward_hook(lambda *call: kept.append(call[-1]))
     model(images)
     assert torch.equal(kept[0], expected)
+
+
+def seg_maps(channels=3):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, channels, 4, 5, generator=generator)
+    labels = torch.randint(max(channels, 2), (2, 4, 5), generator=generator)
+    return logits, labels
+
+
+def seg_losses():
+    from mmseg.models.losses import CrossEntropyLoss, LovaszLoss
+
+    weights = [1.0, 2.0, 5.0]
+    return [
+        CrossEntropyLoss(class_weight=weights),
+        CrossEntropyLoss(class_weight=weights, avg_non_ignore=True),
+        CrossEntropyLoss(class_weight=weights, reduction='sum'),
+        CrossEntropyLoss(use_sigmoid=True),
+        LovaszLoss(per_image=True, class_weight=weights),
+        LovaszLoss(reduction='none', classes='all'),
+        LovaszLoss(reduction='none', classes=[0, 2]),
+    ]
+
+
+SEG = pytest.mark.filterwarnings('ignore:Default ``avg_non_ignore``')
+
+
+@SEG
+@pytest.mark.parametrize('index', range(7))
+def test_mended_losses_are_mmsegs_where_nothing_is_ignored(index):
+    loss = seg_losses()[index]
+    logits, labels = seg_maps()
+    for override in (None, 'none'):
+        own = loss(logits, labels, reduction_override=override)
+        better = copy.deepcopy(loss)
+        assert compat.mend_segmentation_losses(better) == 1
+        assert compat.mend_segmentation_losses(better) == 0
+        mended = better(logits, labels, reduction_override=override)
+        assert torch.equal(own, mended)
+
+
+@SEG
+@pytest.mark.parametrize('index', [0, 1])
+def test_class_weights_stand_pixels_to_be_ignored(index):
+    loss = seg_losses()[index]
+    logits, labels = seg_maps()
+    labels[0, :2] = 255
+    with pytest.raises(IndexError):  # or the repair is superfluous
+        loss(logits, labels, ignore_index=255)
+    compat.mend_segmentation_losses(nn.ModuleList([loss]))
+    usual = nn.functional.cross_entropy(
+        logits, labels, torch.tensor([1.0, 2.0, 5.0]), ignore_index=255
+    )
+    assert torch.allclose(loss(logits, labels, ignore_index=255), usual)
+
+
+@SEG
+def test_class_weights_of_channels_lie_along_channels():
+    from mmseg.models.losses import CrossEntropyLoss
+
+    loss = CrossEntropyLoss(use_sigmoid=True, class_weight=[1.0, 2.0, 5.0])
+    logits, labels = seg_maps()
+    with pytest.raises(RuntimeError):
+        loss(logits, labels)
+    compat.mend_segmentation_losses(loss)
+    rows = logits.movedim(1, -1).reshape(-1, 3)
+    assert torch.allclose(loss(logits, labels), loss(rows, labels.flatten()))
+
+
+@SEG
+@pytest.mark.parametrize('index', range(7))
+def test_nothing_labelled_is_a_zero_with_a_graph(index):
+    loss = seg_losses()[index]
+    compat.mend_segmentation_losses(loss)
+    sizes = (1, 3) if index == 3 else (3,)
+    for channels in sizes:
+        logits, labels = seg_maps(channels)
+        logits.requires_grad_()
+        labels[:] = 255
+        value = loss(logits, labels, ignore_index=255).mean()
+        assert value.item() == 0.0
+        (slope,) = torch.autograd.grad(value, logits)
+        assert not slope.any()
+        by_pixel = loss(
+            logits, labels, ignore_index=255, reduction_override='none'
+        )
+        assert not by_pixel.any()
+
+
+@SEG
+def test_one_channel_without_labels_fails_in_mmseg():
+    from mmseg.models.losses import CrossEntropyLoss, LovaszLoss
+
+    logits, labels = seg_maps(1)
+    labels[:] = 255
+    with pytest.raises(RuntimeError):
+        CrossEntropyLoss(use_sigmoid=True)(logits, labels, ignore_index=255)
+    logits, _ = seg_maps()
+    empty = LovaszLoss(reduction='none')(logits, labels)
+    assert empty.mean().isnan()
+    labels[0] = 1
+    with pytest.raises((RuntimeError, IndexError)):
+        LovaszLoss(per_image=True)(logits, labels)
+
+
+@SEG
+def test_lovasz_stands_one_pixel_and_images_without():
+    loss = seg_losses()[4]
+    compat.mend_segmentation_losses(loss)
+    logits, labels = seg_maps()
+    labels[:] = 255
+    labels[0, 1, 2] = 1
+    alone = loss(logits[:1], labels[:1]).item()
+    assert alone > 0
+    assert loss(logits, labels).item() == pytest.approx(alone / 2)
+
+
+def test_other_criteria_are_left_alone():
+    from mmdet.models.losses import CrossEntropyLoss
+
+    assert compat.mend_segmentation_losses(CrossEntropyLoss()) == 0
+    assert compat.mend_segmentation_losses(nn.Linear(2, 2)) == 0

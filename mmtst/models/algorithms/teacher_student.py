@@ -15,7 +15,7 @@ from mmtst.models.algorithms.teacher_parts import leave_out_masks
 from mmtst.models.algorithms.teacher_pass import TeacherPass
 from mmtst.models.build import build_model, load_model
 from mmtst.registry import MODELS
-from mmtst.utils.compat import disable_inplace
+from mmtst.utils.compat import disable_inplace, mend_segmentation_losses
 from mmtst.utils.errors import ConfigError
 from mmtst.utils.safe_loading import install_safe_loading
 
@@ -89,6 +89,8 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
         # activation would overwrite the features that were recorded.
         disable_inplace(self.student)
         disable_inplace(self.teacher)
+        mend_segmentation_losses(self.student)
+        mend_segmentation_losses(self.teacher)
         self.untrained_teacher = untrained_teacher
         self.teacher_ckpt = teacher_ckpt
         recorders = self.distiller.teacher_recorders.recorders.values()

@@ -14,8 +14,15 @@ from mmtst.models.objectives.inversion import (
     InvertedLoss,
     bounded_negative,
     find_inversion,
+    refuse_inversion,
     register_inversion,
     resolve_losses,
+)
+from mmtst.models.objectives.region_losses import invert_region_loss
+from mmtst.models.objectives.segmentation_losses import (
+    invert_ohem_cross_entropy,
+    invert_pixel_cross_entropy,
+    invert_pixel_focal_loss,
 )
 from mmtst.models.objectives.task_losses import task_losses
 
@@ -31,6 +38,11 @@ __all__ = [
     'invert_box_loss',
     'invert_cross_entropy',
     'invert_focal_loss',
+    'invert_ohem_cross_entropy',
+    'invert_pixel_cross_entropy',
+    'invert_pixel_focal_loss',
+    'invert_region_loss',
+    'refuse_inversion',
     'register_inversion',
     'resolve_losses',
     'task_losses',

@@ -34,18 +34,20 @@ _OFFICIAL_EPS = 1e-10
 def inverted_softmax(logits: Tensor, labels: Tensor) -> Tensor:
     """Return ``-log(1 - p_y)`` under softmax.
 
-    It is the difference of two log-sum-exps, over all classes and over all
-    but ``y``, so it stays finite as ``p_y`` nears 1.
+    It is ``log(1 + exp(z_y - z))``, ``z`` the log-sum-exp over all classes
+    but ``y``, so it stays finite as ``p_y`` nears 1, and exact as it nears 0.
 
     Args:
-        logits: (P, C), C at least 2.
-        labels: (P,), long, in [0, C).
+        logits: (P, C) or (P, C, ...), C at least 2.
+        labels: (P,) or (P, ...), long, in [0, C).
 
     Returns:
-        (P,), at least 0.
+        The shape of the labels, at least 0.
     """
-    others = logits.scatter(1, labels[:, None], float('-inf'))
-    return torch.logsumexp(logits, dim=1) - torch.logsumexp(others, dim=1)
+    labels = labels.unsqueeze(1)
+    true = logits.gather(1, labels).squeeze(1)
+    others = logits.scatter(1, labels, float('-inf')).logsumexp(dim=1)
+    return -F.logsigmoid(others - true)
 
 
 def inverted_binary(logits: Tensor, targets: Tensor) -> Tensor:

@@ -63,6 +63,13 @@ class GapObjective(nn.Module):
         teacher_roi_losses: ``False`` leaves a two-stage teacher's RoI head
             out, as the reference code does (``official`` alone does not): its
             loss and its positives are then the RPN's.
+        average: What losses on label maps are divided by. ``valid``: by the
+            pixels that have a label (or their class weights), for the
+            student's inverted losses and the teacher's losses alike.
+            ``loss``: as the loss itself divides. mmseg's cross entropy
+            divides by all pixels, so that warping content out of view then
+            lowers both sides, and the search empties images. In mode
+            ``official`` the reference code's average is used.
 
     Raises:
         ConfigError: If an option cannot be used.
@@ -78,6 +85,7 @@ class GapObjective(nn.Module):
         on_escape: str = 'error',
         right_score: float = 0.3,
         teacher_roi_losses: bool = True,
+        average: str = 'valid',
     ) -> None:
         super().__init__()
         weights = dict(weights or {})
@@ -99,12 +107,17 @@ class GapObjective(nn.Module):
         check_choice(
             f'{WHERE}.on_escape', on_escape, ('error', 'bounded_negative')
         )
+        check_choice(f'{WHERE}.average', average, ('valid', 'loss'))
+        by_pixels = average == 'valid' and mode == 'default'
         self.alpha = float(alpha)
         self.beta = float(beta)
         self.weights = {
             name: float(weights.get(name, 1.0)) for name in WEIGHTED_PARTS
         }
-        self.options = InversionOptions(box_scale=float(box_scale))
+        self.options = InversionOptions(
+            box_scale=float(box_scale),
+            average='valid' if by_pixels else 'loss',
+        )
         self.mode = mode
         self.on_escape = on_escape
         self.right_score = float(right_score)

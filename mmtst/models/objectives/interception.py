@@ -19,12 +19,15 @@ from mmtst.models.objectives.inversion import (
     InversionOptions,
     InvertedLoss,
     Kind,
+    above_zero,
     find_inversion,
     loss_modules,
 )
 from mmtst.utils.errors import ConfigError
 
 Mode = Literal['watch', 'invert', 'official']
+
+_ASIDE = {'rpn_head', 'auxiliary_head'}
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,9 @@ class LossInterceptor:
     after an exception.
 
     Modes:
-        watch: Outputs stay as they are and are kept, so that the total can
-            be split into its parts.
+        watch: Outputs are kept, so that the total can be split into its
+            parts. They stay as they are, or are averaged over what is
+            labelled, where ``options.average`` asks for it.
         invert: Outputs become zeros; the inverted losses are collected.
         official: Outputs become the reference code's inverted losses, which
             the heads then reduce and weight in their own way.
@@ -146,6 +150,13 @@ class LossInterceptor:
             output = torch.zeros_like(output)
         elif inversion.kind == 'cls':
             inverted = self._right_or_wrong(inversion, loss, arguments)
+        over_valid = inversion.valid
+        if (
+            over_valid is not None
+            and self.mode == 'watch'
+            and self.options.average == 'valid'
+        ):
+            output = over_valid(loss, arguments, output)
         if self.mode == 'official':
             if inversion.official is None:
                 raise ConfigError(
@@ -169,7 +180,8 @@ class LossInterceptor:
                 inverted,
             )
         )
-        return output
+        # Not what is kept: heads add losses of one name in place.
+        return output.clone()
 
     def _right_or_wrong(
         self, inversion: Inversion, loss: nn.Module, arguments: Arguments
@@ -186,23 +198,28 @@ class LossInterceptor:
 
         For each module the weighted mean over all its positives, those of
         all calls (levels) and all images together, times the loss's weight;
-        summed over modules. ``None`` where no module of a kind was called.
-        Zeros with a graph where there was no positive.
+        where calls bring divisors of their own, the weighted sum of each
+        over its divisor. Summed over modules. ``None`` where no module of a
+        kind was called. Zeros with a graph where there was no positive.
         """
-        sums: dict[str, tuple[LossCall, Tensor, Tensor]] = {}
-        for call in self.calls:
+        sums: dict[tuple[str, int], tuple[LossCall, Tensor, Tensor]] = {}
+        for number, call in enumerate(self.calls):
             if call.inverted is None:
                 continue
             values, weights = call.inverted.values, call.inverted.weights
-            value, weight = (weights * values).sum(), weights.sum()
-            if call.path in sums:
-                _, other_value, other_weight = sums[call.path]
-                value, weight = value + other_value, weight + other_weight
-            sums[call.path] = (call, value, weight)
+            value, divisor = (weights * values).sum(), call.inverted.divisor
+            if divisor is not None:
+                sums[call.path, number] = (call, value, divisor)
+                continue
+            pooled = (call.path, -1)
+            divisor = weights.sum()
+            if pooled in sums:
+                _, other_value, other_divisor = sums[pooled]
+                value, divisor = value + other_value, divisor + other_divisor
+            sums[pooled] = (call, value, divisor)
         totals: dict[Kind, Tensor | None] = {'cls': None, 'box': None}
-        for call, value, weight in sums.values():
-            tiny = torch.finfo(value.dtype).tiny
-            mean = call.loss_weight * value / weight.clamp(min=tiny)
+        for call, value, divisor in sums.values():
+            mean = call.loss_weight * value / above_zero(divisor)
             total = totals[call.kind]
             totals[call.kind] = mean if total is None else total + mean
         return totals
@@ -258,22 +275,21 @@ class LossInterceptor:
     def classified(self) -> list[tuple[LossCall, InvertedLoss]]:
         """Return the calls that tell classes apart.
 
-        A first stage only tells objects from background: its calls are left
-        out where a second one has some.
+        A first stage only tells objects from background, and auxiliary heads
+        are not what is asked at test time: their calls are left out where
+        another head has some.
         """
         calls = [
             (call, call.inverted)
             for call in self.calls
             if call.inverted is not None and call.inverted.top is not None
         ]
-        second = [
-            entry for entry in calls if 'rpn_head' not in _words(entry[0])
+        main = [
+            entry
+            for entry in calls
+            if _ASIDE.isdisjoint(entry[0].path.split('.'))
         ]
-        return second or calls
-
-
-def _words(call: LossCall) -> list[str]:
-    return call.path.split('.')
+        return main or calls
 
 
 def _class_path(module: nn.Module) -> str:

@@ -20,6 +20,7 @@ from mmtst.utils.checks import check_choice
 from mmtst.utils.errors import ConfigError
 
 Kind = Literal['cls', 'box']
+Average = Literal['valid', 'loss']
 Arguments = Mapping[str, Any]
 
 LOSS_PACKAGES = (
@@ -44,9 +45,13 @@ class InversionOptions:
     Attributes:
         box_scale: ``s`` of the bounded negative, over 0, in units of the
             loss.
+        average: What a loss on label maps is divided by, see
+            ``GapObjective``: what is ``valid`` of it, or as the ``loss``
+            itself divides.
     """
 
     box_scale: float = 1.0
+    average: Average = 'valid'
 
 
 @dataclass(frozen=True)
@@ -65,8 +70,15 @@ class InvertedLoss:
         score: (P,), in [0, 1], the label's score where classes are scored
             independently (sigmoid); ``None`` under softmax, where being the
             highest is enough.
-        key: (P, 2), long, (row, label) of each positive, by which the
-            positives of two models are matched; ``None`` where ``top`` is.
+        key: (P, K), integer, by which the positives of two models are
+            matched, in order: (row, label) where a model chooses its rows;
+            the label alone, in a small type, where all that are labelled
+            count, since two models that are shown the same label maps then
+            have the same sequence. ``None`` where nothing can be matched.
+        divisor: Scalar, at least 0, what the weighted sum of this call is
+            divided by; the quotients of a module's calls add up, as the
+            heads add the losses. ``None`` for the sum of the weights, those
+            of all the module's calls taken together.
     """
 
     values: Tensor
@@ -74,12 +86,13 @@ class InvertedLoss:
     top: Tensor | None = None
     score: Tensor | None = None
     key: Tensor | None = None
+    divisor: Tensor | None = None
 
 
 PositivesFunction = Callable[
     [nn.Module, Arguments, InversionOptions], InvertedLoss
 ]
-OfficialFunction = Callable[[nn.Module, Arguments, Tensor], Tensor]
+OutputFunction = Callable[[nn.Module, Arguments, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -93,20 +106,25 @@ class Inversion:
         official: Returns what the reference code has in the place of the
             module's output, from the module, the bound arguments and the
             output; ``None`` where the reference code knows no such loss.
+        valid: Returns, from the same, what the output would be if the loss
+            were averaged over what is labelled alone; ``None`` where it is.
     """
 
     kind: Kind
     positives: PositivesFunction
-    official: OfficialFunction | None = None
+    official: OutputFunction | None = None
+    valid: OutputFunction | None = None
 
 
 INVERSIONS: dict[type, Inversion] = {}
+REFUSALS: dict[type, str] = {}
 
 
 def register_inversion(
     *loss_classes: type,
     kind: Kind,
-    official: OfficialFunction | None = None,
+    official: OutputFunction | None = None,
+    valid: OutputFunction | None = None,
 ) -> Callable[[PositivesFunction], PositivesFunction]:
     """Register a function that inverts the losses of some classes.
 
@@ -115,6 +133,7 @@ def register_inversion(
             registered before is registered anew.
         kind: ``cls`` or ``box``.
         official: The reference code's form, if it has one.
+        valid: The output averaged over what is labelled, if it is not.
 
     Returns:
         A decorator that returns the function as it is.
@@ -126,10 +145,20 @@ def register_inversion(
 
     def register(function: PositivesFunction) -> PositivesFunction:
         for loss_class in loss_classes:
-            INVERSIONS[loss_class] = Inversion(kind, function, official)
+            INVERSIONS[loss_class] = Inversion(kind, function, official, valid)
         return function
 
     return register
+
+
+def refuse_inversion(*loss_classes: type, reason: str) -> None:
+    """Say why some classes have no inverted loss.
+
+    Args:
+        *loss_classes: The classes. A registered inversion goes before.
+        reason: A sentence for the error, and what to do instead.
+    """
+    REFUSALS.update(dict.fromkeys(loss_classes, reason))
 
 
 def find_inversion(loss: nn.Module | type) -> Inversion | None:
@@ -200,11 +229,13 @@ def resolve_losses(
         name = type(module).__name__
         inversion = find_inversion(module)
         if inversion is None:
+            reason = REFUSALS.get(type(module))
             raise ConfigError(
-                f'No inverted loss is registered for {name}',
+                f'No inverted loss is registered for {name}'
+                + (f': {reason}' if reason else ''),
                 where=f'student.{path}',
                 got=f'{type(module).__module__}.{name}',
-                allowed=', '.join(sorted(c.__name__ for c in INVERSIONS)),
+                allowed=_registered(type(module)),
                 fix=HOW_TO_REGISTER,
             )
         if mode == 'official' and inversion.official is None:
@@ -216,6 +247,17 @@ def resolve_losses(
             )
         resolved.append((path, name, inversion.kind))
     return resolved
+
+
+def _registered(loss_class: type) -> str:
+    """List the losses with an inversion, of the class's package if it has."""
+    package = loss_class.__module__.split('.')[0]
+    own = [
+        known
+        for known in INVERSIONS
+        if known.__module__.split('.')[0] == package
+    ]
+    return ', '.join(sorted({known.__name__ for known in own or INVERSIONS}))
 
 
 def bounded_negative(losses: Tensor, scale: float) -> Tensor:
@@ -235,3 +277,8 @@ def at_least_float32(values: Tensor) -> Tensor:
     if values.dtype in (torch.float16, torch.bfloat16):
         return values.float()
     return values
+
+
+def above_zero(divisor: Tensor) -> Tensor:
+    """Return a divisor, 1 in the place of 0: an empty sum stays 0."""
+    return torch.where(divisor > 0, divisor, torch.ones_like(divisor))

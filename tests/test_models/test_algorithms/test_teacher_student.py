@@ -16,6 +16,7 @@ from mmtst.testing.detection import (
     tiny_faster_rcnn,
     tiny_retinanet,
 )
+from mmtst.testing.segmentation import segmentation_batch, tiny_segmentor
 from mmtst.utils.errors import ConfigError
 
 
@@ -139,6 +140,25 @@ def test_two_stage_pairs_share_the_students_rois():
     losses = model.loss(*detection_batch())
     assert torch.equal(seen['student'], seen['teacher'])
     assert abs(losses['distill.loss_kl'].item()) < 1e-6
+
+
+@pytest.mark.filterwarnings('ignore:Default ``avg_non_ignore``')
+def test_class_weights_of_segmentors_stand_ignored_pixels():
+    segmentor = tiny_segmentor()
+    segmentor['cfg_options']['decode_head']['loss_decode'] = dict(
+        class_weight=[1.0, 2.0, 3.0, 4.0]
+    )
+    model = build(
+        architecture=segmentor,
+        teacher=copy.deepcopy(segmentor),
+        distiller=distiller('decode_head.conv_seg', index=None),
+    )
+    inputs, samples = segmentation_batch()
+    losses = model.loss(inputs, samples)
+    assert losses['student.decode.loss_ce'].isfinite()
+    assert losses['distill.loss_kl'].isfinite()
+    teacher_losses = model.teacher(inputs, samples, mode='loss')
+    assert teacher_losses['decode.loss_ce'].isfinite()
 
 
 def test_checkpoints_leave_the_teacher_out_and_load():

@@ -68,6 +68,7 @@ def run(
         (dict(box_scale=float('inf')), 'model.objective.box_scale'),
         (dict(mode='paper'), 'model.objective.mode'),
         (dict(on_escape='ignore'), 'model.objective.on_escape'),
+        (dict(average='pixels'), 'model.objective.average'),
         (dict(right_score=1.5), 'model.objective.right_score'),
         (
             dict(teacher_roi_losses='no'),

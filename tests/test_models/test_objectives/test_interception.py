@@ -13,6 +13,7 @@ from mmdet.models.losses import (
     L1Loss,
     QualityFocalLoss,
 )
+from mmseg.models import losses as mmseg_losses
 from torch import Tensor, nn
 
 from mmtst.models.objectives.interception import LossInterceptor, Mode
@@ -182,6 +183,69 @@ def test_a_module_used_by_two_heads_is_pooled_once() -> None:
     part = caught.inverted_losses()['cls']
     assert part is not None
     assert part.item() == pytest.approx(F.softplus(x[:, 0, 0]).mean().item())
+
+
+def test_calls_with_a_divisor_add_up_as_their_losses_do() -> None:
+    labels = torch.tensor([[0, 1, 255, 255]])
+    head = nn.ModuleDict({'loss': mmseg_losses.CrossEntropyLoss()})
+    scores = [torch.randn(1, 3, 4), torch.randn(1, 3, 4)]
+    singles = []
+    for calls in ([scores[0]], [scores[1]], scores):
+        caught = LossInterceptor(head, 'invert')
+        with caught:
+            for call in calls:
+                head['loss'](call, labels, ignore_index=255)
+        part = caught.inverted_losses()['cls']
+        assert part is not None
+        singles.append(part.item())
+    assert singles[2] == pytest.approx(singles[0] + singles[1])
+
+
+def test_watching_averages_over_what_is_labelled_if_asked() -> None:
+    labels = torch.tensor([[0, 1, 255, 255]])
+    head = nn.ModuleDict({'loss': mmseg_losses.CrossEntropyLoss()})
+    scores = torch.randn(1, 3, 4).requires_grad_()
+    own = head['loss'](scores, labels, ignore_index=255)
+    for average, times in (('valid', 2.0), ('loss', 1.0)):
+        options = InversionOptions(average=average)  # type: ignore[arg-type]
+        with LossInterceptor(head, 'watch', options):
+            seen = head['loss'](scores, labels, ignore_index=255)
+        assert seen.item() == pytest.approx(times * own.item())
+
+
+def test_losses_added_in_place_are_told_apart() -> None:
+    labels = torch.tensor([[0, 1, 2, 0]])
+    head = nn.ModuleDict({'loss': mmseg_losses.CrossEntropyLoss()})
+    # Without gradients of its own an output would be a leaf.
+    for scores in (
+        torch.randn(1, 3, 4),
+        torch.randn(1, 3, 4).requires_grad_(),
+    ):
+        watched = LossInterceptor(head, 'watch')
+        with watched:
+            total = head['loss'](scores, labels)
+            total += head['loss'](2 * scores, labels)
+        part = watched.parts_of(total)['cls']
+        assert part is not None
+        assert part.item() == pytest.approx(total.item())
+
+
+def test_auxiliary_heads_are_not_asked_for_classes() -> None:
+    labels = torch.tensor([[0, 1, 2, 0]])
+    model = nn.ModuleDict(
+        {
+            name: nn.ModuleDict({'loss': mmseg_losses.CrossEntropyLoss()})
+            for name in ('decode_head', 'auxiliary_head')
+        }
+    )
+    for names in (['auxiliary_head'], ['auxiliary_head', 'decode_head']):
+        caught = LossInterceptor(model, 'invert')
+        with caught:
+            for name in names:
+                model[name]['loss'](torch.randn(1, 3, 4), labels)
+        assert [call.path for call, _ in caught.classified()] == [
+            f'{names[-1]}.loss'
+        ]
 
 
 def test_watching_leaves_losses_as_they_are_and_splits_their_sum() -> None:

@@ -18,6 +18,7 @@ from mmdet.models.losses import (
 )
 from torch import nn
 
+from mmtst.models.objectives import inversion
 from mmtst.models.objectives.interception import LossInterceptor
 from mmtst.models.objectives.inversion import (
     INVERSIONS,
@@ -151,6 +152,28 @@ def test_an_unknown_loss_is_refused_with_what_to_do(loss: nn.Module) -> None:
     assert 'register_inversion' in message
     assert 'add_an_inverted_loss.md' in message
     assert "on_escape='bounded_negative'" in message
+
+
+def test_a_reason_may_be_given_until_an_inversion_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class OddLoss(nn.Module):
+        pass
+
+    monkeypatch.setattr(inversion, 'INVERSIONS', dict(INVERSIONS))
+    monkeypatch.setattr(inversion, 'REFUSALS', {})
+    inversion.refuse_inversion(OddLoss, reason='it is odd')
+    model = nn.ModuleDict({'head': OddLoss()})
+    with pytest.raises(ConfigError, match='OddLoss: it is odd') as caught:
+        resolve_losses(model)
+    # Of another package than the known ones: all of them, each name once.
+    assert str(caught.value).count(' FocalLoss') == 1
+
+    @register_inversion(OddLoss, kind='cls')
+    def invert(*_: Any) -> Any:
+        return None
+
+    assert resolve_losses(model) == [('head', 'OddLoss', 'cls')]
 
 
 def test_a_loss_the_reference_code_lacks_is_refused_in_its_mode() -> None:
