@@ -238,7 +238,11 @@ def _metainfo(cfg: Config) -> dict[str, Any]:
     dataset = cfg.train_dataloader.dataset
     while isinstance(dataset, dict) and 'dataset' in dataset:
         dataset = dataset['dataset']
-    found = dict(getattr(DATASETS.get(dataset.type), 'METAINFO', {}))
+    scope = dataset.get('_scope_')
+    # Looked up as it is built; by itself the root knows no package's types.
+    with DATASETS.switch_scope_and_registry(scope) as registry:
+        kind = registry.get(dataset.type)
+    found = dict(getattr(kind, 'METAINFO', {}))
     found.update(dataset.get('metainfo') or {})
     return found
 

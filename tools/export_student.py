@@ -1,12 +1,13 @@
 """Write a distilled student as a checkpoint of its own package.
 
 Beside OUT.pth lies OUT.py, the student's whole config: the two are what
-``init_detector`` and its like take, without this package.
+``init_detector``, ``init_model`` and their like take, without this package.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,13 @@ def student_config(cfg: Config) -> Config:
             names = [name for name in names if name.split('.')[0] != 'mmtst']
         if names:
             kept['custom_imports'] = {**imports, 'imports': names}
+    if kept.get('default_scope') == 'mmseg':
+        # mmseg's inference functions look for it at the top.
+        dataset = (kept.get('test_dataloader') or {}).get('dataset') or {}
+        while 'dataset' in dataset:
+            dataset = dataset['dataset']
+        if 'pipeline' in dataset:
+            kept['test_pipeline'] = copy.deepcopy(dataset['pipeline'])
     return Config(kept)
 
 

@@ -169,7 +169,8 @@ def draw_view(
     colors = palette or DEFAULT_PALETTE
     labels = getattr(view.sample, 'gt_sem_seg', None)
     if labels is not None:
-        plane = _array(labels.sem_seg)
+        # mmdet calls the map sem_seg, mmseg data.
+        plane = _array(labels.get('sem_seg', labels.get('data')))
         plane = plane.reshape(plane.shape[-2:])[:height, :width]
         _overlay_labels(axis, plane, colors, classes)
     for field in ('ignored_instances', 'gt_instances'):
