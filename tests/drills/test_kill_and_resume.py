@@ -33,6 +33,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Variant(by_epoch=False, workers=2),
             ('during a validation', 'in a search'),
         ),
+        (
+            Variant(by_epoch=False, task='seg'),
+            Variant(by_epoch=False, workers=2, task='seg'),
+            ('in a search', 'in a search'),
+        ),
     ],
     ids=str,
 )

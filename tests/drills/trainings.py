@@ -1,6 +1,6 @@
 """Start real trainings, kill them, resume them, and compare what they leave.
 
-The trainings are TST distillations of tiny RetinaNets on a few shapes, by
+The trainings are TST distillations of tiny models on a few shapes, by
 ``tools/train.py`` as users call it, with two searches and validations.
 """
 
@@ -25,11 +25,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CONFIG = """
 _base_ = [
-    '{root}/configs/_base_/pairs/small_retinanet/tst.py',
-    '{root}/configs/_base_/datasets/shapes_detection.py',
-    '{root}/configs/_base_/schedules/scratch_adamw.py',
+    '{root}/configs/_base_/pairs/{pair}/tst.py',
+    '{root}/configs/_base_/datasets/{dataset}.py',
+    '{root}/configs/_base_/schedules/{schedule}.py',
 ]
-classes = dict(bbox_head=dict(num_classes=5))
+classes = {classes}
 model = dict(
     architecture=dict(cfg_options=classes),
     teacher=dict(cfg_options=classes),
@@ -52,24 +52,45 @@ default_hooks = dict(
 log_processor = dict(by_epoch={by_epoch})
 custom_hooks = [dict(
     type='mmtst.PolicySearchHook', at={at}, by_epoch={by_epoch},
-    iterations=6, lr=0.5, report_batches=1, log_interval=1)]
+    iterations=6, lr={lr}, report_batches=1, log_interval=1)]
 train_cfg = dict(
     _delete_=True, type='{loop}', {length}, val_interval={val_interval})
 """
 
 
+TASKS = {
+    'det': dict(
+        pair='small_retinanet',
+        dataset='shapes_detection',
+        schedule='scratch_adamw',
+        classes='dict(bbox_head=dict(num_classes=5))',
+        lr=0.5,
+    ),
+    'seg': dict(
+        pair='small_pspnet',
+        dataset='shapes_segmentation',
+        schedule='scratch_adamw_iters',
+        classes='dict(decode_head=dict(num_classes=6), '
+        'auxiliary_head=dict(num_classes=6))',
+        # After a few steps it is not sure of anything yet.
+        lr=5.0,
+    ),
+}
+
+
 @dataclass(frozen=True)
 class Variant:
-    """Say which loop trains, and how data are loaded."""
+    """Say which loop trains what, and how data are loaded."""
 
     by_epoch: bool
     workers: int = 0
     persistent: bool = False
+    task: str = 'det'
 
     def __str__(self) -> str:
         loop = 'epochs' if self.by_epoch else 'iterations'
         kept = ', persistent' if self.persistent else ''
-        return f'{loop}, {self.workers} workers{kept}'
+        return f'{self.task}, {loop}, {self.workers} workers{kept}'
 
     def config(self) -> str:
         """Return the text of a config: 24 steps, two searches."""
@@ -78,6 +99,7 @@ class Variant:
             workers=self.workers,
             persistent=self.persistent,
             by_epoch=self.by_epoch,
+            **TASKS[self.task],
         )
         if self.by_epoch:
             values.update(
