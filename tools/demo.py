@@ -80,9 +80,9 @@ TASKS = {
         metrics={'mIoU': 'mIoU', 'mAcc': 'mAcc'},
         factor=1.0,
         work_dir='demo_output_seg',
-        num_train=400,
+        num_train=800,
         num_val=80,
-        size=128,
+        size=96,
     ),
 }
 # What mmdet's metric writes into the log as it begins, and if it has nothing.

@@ -2,18 +2,12 @@
 
 _base_ = [
     '../../_base_/pairs/small_pspnet/pair.py',
-    '../../_base_/datasets/shapes_segmentation.py',
-    '../../_base_/schedules/scratch_adamw_iters.py',
+    '../../_base_/pairs/small_pspnet/shapes.py',
 ]
 
-classes = dict(
-    decode_head=dict(num_classes=6), auxiliary_head=dict(num_classes=6)
-)
 model = dict(
-    architecture=dict(cfg_options=classes),
-    teacher=dict(cfg_options=classes),
-    teacher_ckpt='demo_output_seg/teacher/iter_1000.pth',
+    architecture=dict(cfg_options={{_base_.shapes_options}}),
+    teacher=dict(cfg_options={{_base_.shapes_options}}),
+    teacher_ckpt='demo_output_seg/teacher/iter_2000.pth',
     distiller={{_base_.kd_distiller}},
 )
-
-train_cfg = dict(max_iters=500, val_interval=250)

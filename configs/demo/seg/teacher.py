@@ -2,13 +2,9 @@
 
 _base_ = [
     '../../_base_/pairs/small_pspnet/teacher.py',
-    '../../_base_/datasets/shapes_segmentation.py',
-    '../../_base_/schedules/scratch_adamw_iters.py',
+    '../../_base_/pairs/small_pspnet/shapes.py',
 ]
 
-classes = dict(
-    decode_head=dict(num_classes=6), auxiliary_head=dict(num_classes=6)
-)
-model = dict(cfg_options=classes)
+model = dict(cfg_options={{_base_.shapes_options}})
 
-train_cfg = dict(max_iters=1000, val_interval=250)
+train_cfg = dict(max_iters=2000)
