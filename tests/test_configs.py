@@ -27,6 +27,8 @@ DISTILLED = [path for path in CONFIGS if path.parts[1] in METHODS]
 COCO = [path for path in DISTILLED if path.stem.endswith('_coco')]
 CITYSCAPES = [path for path in DISTILLED if 'cityscapes' in path.stem]
 TST = [path for path in COCO if path.parts[1] == 'tst']
+# Baselines of models at full size.
+LARGE = [p for p in COCO + CITYSCAPES if p.parts[1] != 'tst']
 ALONE = {
     'detectors': ('retinanet', 'faster-rcnn', 'fcos'),
     'segmentors': ('pspnet', 'deeplabv3plus', 'segformer'),
@@ -58,6 +60,9 @@ def test_loads_and_builds(path):
         # The checkpoint comes from a training, or from the model zoo.
         assert model.pop('teacher_ckpt')
         model.untrained_teacher = True
+    if path in LARGE:
+        # The models are TST's, and take long to build: tests below.
+        model = dict(model.distiller, _scope_=model._scope_)
     assert MODELS.build(model) is not None
     for hook in cfg.get('custom_hooks', []):
         assert HOOKS.build(hook) is not None
@@ -238,6 +243,28 @@ def test_all_methods_have_the_recipe_of_tst(path):
         assert cfg.get(name) == reference.get(name), name
     for name in ('architecture', 'teacher', 'teacher_ckpt'):
         assert cfg.model[name] == reference.model[name], name
+
+
+def recorded(path):
+    """Return what a config listens to, of which side."""
+    distiller = load(path).model.distiller
+    return {
+        (side, recorder.source)
+        for side in ('student_recorders', 'teacher_recorders')
+        for recorder in distiller[side].values()
+    }
+
+
+@pytest.mark.parametrize('path', LARGE, ids=str)
+def test_baselines_listen_to_what_tst_does(path):
+    """So that their recorders fit the models, which are built for TST."""
+    fields = '_'.join(path.stem.split('_')[2:])
+    own = Path('configs', 'tst', path.parts[2])
+    known = set()
+    for tst in DISTILLED:
+        if tst.parent == own and tst.stem.endswith(f'_{fields}'):
+            known |= recorded(tst)
+    assert recorded(path) <= known
 
 
 @pytest.mark.parametrize(
