@@ -11,11 +11,13 @@ from mmengine.registry import init_default_scope
 
 from mmtst.registry import MODELS
 from mmtst.testing.detection import detection_batch
+from mmtst.testing.segmentation import segmentation_batch
 
 ROOT = Path(__file__).parents[1] / 'configs'
 CONFIGS = sorted(
     path.relative_to(ROOT)
-    for path in ROOT.glob('*/mmdet/*_bccd.py')
+    for pattern in ('*/mmdet/*_bccd.py', '*/mmseg/*_camvid.py')
+    for path in ROOT.glob(pattern)
     if path.parts[-3] != 'tst'
 )
 
@@ -31,22 +33,30 @@ def build(path: Path) -> torch.nn.Module:
 
 
 def test_there_is_one_for_each_method_and_family() -> None:
-    assert len(CONFIGS) == 8 * 3
+    assert len(CONFIGS) == 8 * 3 + 3
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_a_step_distils(path: Path) -> None:
     model = build(path)
-    losses = model.loss(*detection_batch())
+    if 'mmseg' in path.parts:
+        batch = segmentation_batch(num_classes=11)
+        # KD and DIST compare both heads, CWD the decode head.
+        number = 1 if path.stem.startswith('cwd') else 2
+    else:
+        batch = detection_batch()
+        number = 2 if 'cls-fpn' in path.stem else 1
+    losses = model.loss(*batch)
     distilled = [v for name, v in losses.items() if name.startswith('distill')]
-    assert len(distilled) == (2 if 'cls-fpn' in path.stem else 1)
+    assert len(distilled) == number
     assert all(bool(v.isfinite()) and v > 0 for v in distilled)
     sum(distilled).backward()
     # Where it is compared, or before it, all of the student learns of it.
     for name, parameter in model.student.backbone.named_parameters():
         assert parameter.grad is not None, name
-    # PKD leaves out the coarsest level.
-    gradients = [p.grad for p in model.student.neck.parameters()]
+    # PKD leaves out the coarsest level of the neck.
+    last = 'decode_head' if 'mmseg' in path.parts else 'neck'
+    gradients = [p.grad for p in getattr(model.student, last).parameters()]
     total = sum(g.abs().sum() for g in gradients if g is not None)
     assert 0 < total < float('inf')
     for name, parameter in model.distiller.named_parameters():

@@ -24,7 +24,8 @@ class TeacherPass:
         teacher: The teacher.
         preprocessor: The student's data preprocessor.
         sources: Names of the teacher's modules that are recorded; a head is
-            run only where one lies beyond backbone and neck.
+            run only where one lies beyond backbone and neck. ``None`` stands
+            for a function or method: all of the teacher is run.
         shared_rois: Gives a two-stage teacher the RoIs that it is to judge,
             where its RoI head is recorded; its own proposals are not made.
 
@@ -36,15 +37,17 @@ class TeacherPass:
         self,
         teacher: BaseModel,
         preprocessor: Any,
-        sources: Sequence[str],
+        sources: Sequence[str | None],
         shared_rois: SharedRoIs | None = None,
     ) -> None:
         self.teacher = teacher
         self._shared_rois = shared_rois
         self._given = ImageSpace.from_preprocessor(preprocessor)
         self._wanted = ImageSpace.from_preprocessor(teacher.data_preprocessor)
-        self._needed = {source.split('.')[0] for source in sources}
-        self._stages = _cascade_stages(teacher, sources)
+        modules = [source for source in sources if source is not None]
+        self._needs_all = len(modules) < len(sources)
+        self._needed = {source.split('.')[0] for source in modules}
+        self._stages = _cascade_stages(teacher, modules)
 
     def listening(self) -> AbstractContextManager[None]:
         """Return a context for a step: the student, then :meth:`run`."""
@@ -82,7 +85,7 @@ class TeacherPass:
             samples: The B samples.
         """
         images = self.inputs(inputs, samples)
-        if not hasattr(self.teacher, 'extract_feat'):
+        if self._needs_all or not hasattr(self.teacher, 'extract_feat'):
             self.teacher(images, samples, mode='tensor')
             return
         features = self.teacher.extract_feat(images)

@@ -14,6 +14,7 @@ from mmtst.models.algorithms.shared_rois import SharedRoIs
 from mmtst.models.algorithms.teacher_parts import leave_out_masks
 from mmtst.models.algorithms.teacher_pass import TeacherPass
 from mmtst.models.build import build_model, load_model
+from mmtst.models.distillers import DataAugmentationDistiller
 from mmtst.registry import MODELS
 from mmtst.utils.compat import disable_inplace, mend_segmentation_losses
 from mmtst.utils.errors import ConfigError
@@ -93,11 +94,27 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
         mend_segmentation_losses(self.teacher)
         self.untrained_teacher = untrained_teacher
         self.teacher_ckpt = teacher_ckpt
+        if not isinstance(self.distiller, DataAugmentationDistiller):
+            raise ConfigError(
+                'this algorithm needs a distiller that drops its records '
+                'after each step',
+                where='model.distiller.type',
+                got=type(self.distiller).__name__,
+                allowed='mmtst.DataAugmentationDistiller',
+                fix="set it; all other keys of a ConfigurableDistiller's "
+                'config can stay',
+            )
         recorders = self.distiller.teacher_recorders.recorders.values()
         self._teacher_pass = TeacherPass(
             self.teacher,
             self.data_preprocessor,
-            [recorder.source for recorder in recorders],
+            # What is no module may be called anywhere: all has to run.
+            [
+                recorder.source
+                if type(recorder).__name__.startswith('Module')
+                else None
+                for recorder in recorders
+            ],
             shared_rois,
         )
         self._register_state_dict_hook(_leave_teacher_out)

@@ -285,7 +285,9 @@ def _invert_elements(
     if weight is not None:
         weights = weights * weight.to(logits.dtype)
     if module.class_weight is not None:
-        weights = weights * logits.new_tensor(module.class_weight)
+        of_classes = logits.new_tensor(module.class_weight)
+        of_classes = of_classes.view(-1, *[1] * (logits.dim() - 2))
+        weights = weights * of_classes
     weights = weights.detach()[positive]
     table = logits.dim() == arguments['cls_score'].dim()
     divisor = logits.new_tensor(divided_by(module, arguments, valid)[0])

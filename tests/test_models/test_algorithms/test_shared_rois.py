@@ -139,7 +139,7 @@ def test_both_see_the_same_rois_and_are_compared_on_them(name: str) -> None:
         outputs_of(network, source, scores[key])
     compute = model.distiller.compute_distill_losses
 
-    def look() -> Any:
+    def look(samples: Any) -> Any:
         kept.append(
             [
                 manager.recorders['head'].data_buffer
@@ -149,7 +149,7 @@ def test_both_see_the_same_rois_and_are_compared_on_them(name: str) -> None:
                 )
             ]
         )
-        return compute()
+        return compute(samples)
 
     model.distiller.compute_distill_losses = look
     losses = model.loss(*detection_batch())

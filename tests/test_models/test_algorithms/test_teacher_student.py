@@ -192,3 +192,22 @@ def test_options_that_are_no_choice_are_refused_by_name(kind):
 def test_a_teacher_without_a_checkpoint_is_refused():
     with pytest.raises(ConfigError, match='untrained_teacher=True'):
         build(untrained_teacher=False)
+
+
+def test_another_distiller_is_refused_by_name():
+    cfg = dict(distiller(), type='mmrazor.ConfigurableDistiller')
+    with pytest.raises(ConfigError, match='model.distiller.type'):
+        build(distiller=cfg)
+
+
+def test_of_a_recorded_method_all_of_the_teacher_is_run():
+    """A module's name says which part is needed; a method's does not."""
+    method = dict(
+        type='MethodOutputs',
+        source='mmdet.models.dense_heads.anchor_head.AnchorHead.forward',
+    )
+    cfg = distiller()
+    for side in ('student', 'teacher'):
+        cfg[f'{side}_recorders'] = dict(head=method)
+    losses = build(distiller=cfg).loss(*detection_batch())
+    assert losses['distill.loss_kl'] > 0

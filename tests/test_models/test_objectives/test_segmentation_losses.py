@@ -206,6 +206,16 @@ def test_a_table_of_targets_takes_what_is_present() -> None:
     assert result.top is None and result.key is None
 
 
+def test_class_weights_of_a_table_lie_along_its_classes() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 3, 2, 3, generator=generator)
+    targets = (torch.rand(1, 3, 2, 3, generator=generator) > 0.5).long()
+    loss = CrossEntropyLoss(use_sigmoid=True, class_weight=[1.0, 2.0, 5.0])
+    result = invert(loss, logits, targets)
+    classes = targets.nonzero()[:, 1].tolist()
+    assert result.weights.tolist() == [[1.0, 2.0, 5.0][c] for c in classes]
+
+
 @pytest.mark.parametrize('use_sigmoid', [False, True])
 def test_pixel_weights_and_a_divisor_of_the_caller(use_sigmoid: bool) -> None:
     logits, labels, pixels = maps()
