@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 
 from mmtst.models.algorithms.teacher_pass import TeacherPass
 from mmtst.models.build import build_model
@@ -129,6 +132,20 @@ def test_the_teacher_runs_the_heads_that_are_recorded_and_no_other():
         )
     model.loss(*segmentation_batch())
     assert calls == ['backbone', 'decode_head']
+
+
+def test_of_several_auxiliary_heads_the_recorded_one_runs():
+    teacher = build_model(tiny_segmentor(), 'teacher').eval()
+    first = teacher.auxiliary_head
+    teacher.auxiliary_head = nn.ModuleList([first, copy.deepcopy(first)])
+    calls = []
+    for index, head in enumerate(teacher.auxiliary_head):
+        head.register_forward_hook(lambda *_, i=index: calls.append(i))
+    source = 'auxiliary_head.1.conv_seg'
+    TeacherPass(teacher, teacher.data_preprocessor, [source]).run(
+        *segmentation_batch()
+    )
+    assert calls == [1]
 
 
 def test_of_a_cascade_the_heads_up_to_the_recorded_one_run():

@@ -61,7 +61,12 @@ test_pipeline = [
     dict(type='PackSegInputs'),
 ]
 
-source = dict(data_root=data_root, metainfo=metainfo)
+source = dict(
+    data_root=data_root,
+    metainfo=metainfo,
+    img_suffix='.jpg',
+    seg_map_suffix='.png',
+)
 train_dataloader = dict(
     dataset=dict(
         data_prefix=dict(

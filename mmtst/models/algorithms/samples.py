@@ -30,30 +30,29 @@ def gt_boxes(sample: Any) -> Any:
     return None if instances is None else instances.get('bboxes')
 
 
-def box_tensors(inputs: Tensor, samples: Sequence[Any]) -> list[Tensor]:
+def box_tensors(sizes: Tensor, samples: Sequence[Any]) -> list[Tensor]:
     """Return the corners of what is to be kept in view in each image.
 
     Its objects; of an image with a label map and no boxes, all that is valid
     of it, as one.
 
     Args:
-        inputs: (B, C, H, W); their device and dtype are the boxes'.
+        sizes: (B, 2), of :func:`valid_sizes`; their device and dtype are
+            those of what is returned where there are no boxes.
         samples: The B samples.
 
     Returns:
         B tensors (N_i, 4), (x1, y1, x2, y2) in pixels; none: (0, 4).
     """
     boxes = []
-    for sample, size in zip(
-        samples, valid_sizes(inputs, samples), strict=True
-    ):
+    for sample, size in zip(samples, sizes, strict=True):
         found = gt_boxes(sample)
         if found is not None:
             boxes.append(getattr(found, 'tensor', found))
         elif 'gt_sem_seg' in sample:
             boxes.append(torch.cat([size.new_zeros(2), size.flip(0)])[None])
         else:
-            boxes.append(inputs.new_zeros((0, 4)))
+            boxes.append(sizes.new_zeros((0, 4)))
     return boxes
 
 

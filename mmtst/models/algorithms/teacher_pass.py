@@ -45,6 +45,7 @@ class TeacherPass:
         self._given = ImageSpace.from_preprocessor(preprocessor)
         self._wanted = ImageSpace.from_preprocessor(teacher.data_preprocessor)
         modules = [source for source in sources if source is not None]
+        self._modules = modules
         self._needs_all = len(modules) < len(sources)
         self._needed = {source.split('.')[0] for source in modules}
         self._stages = _cascade_stages(teacher, modules)
@@ -120,12 +121,21 @@ class TeacherPass:
             logits: list[Tensor] = []
             for head in decode[: self._stages]:
                 logits = [head(features, *logits)]
-        if 'auxiliary_head' in self._needed:
-            auxiliary = self.teacher.auxiliary_head
-            if not isinstance(auxiliary, nn.ModuleList):
-                auxiliary = [auxiliary]
-            for head in auxiliary:
-                head(features)
+        auxiliary: Any = getattr(self.teacher, 'auxiliary_head', None)
+        if isinstance(auxiliary, nn.ModuleList):
+            for index, head in enumerate(auxiliary):
+                if self._records(f'auxiliary_head.{index}'):
+                    head(features)
+        elif self._records('auxiliary_head'):
+            auxiliary(features)
+
+    def _records(self, name: str) -> bool:
+        """Tell whether a module, a part of it or all around it is recorded."""
+        return any(
+            f'{source}.'.startswith(f'{name}.')
+            or f'{name}.'.startswith(f'{source}.')
+            for source in self._modules
+        )
 
 
 def _cascade_stages(teacher: nn.Module, sources: Sequence[str]) -> int:

@@ -175,11 +175,12 @@ class TSTDistill(TeacherStudentDistill):
             policy: Under which the objects must be kept.
             generator: A CPU generator.
         """
+        sizes = valid_sizes(inputs, samples)
         return draw_keeping_objects(
             self.augmentation,
             policy,
-            valid_sizes(inputs, samples),
-            box_tensors(inputs, samples),
+            sizes,
+            box_tensors(sizes, samples),
             generator,
             **self.guard,
         )

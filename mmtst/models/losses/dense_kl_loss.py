@@ -5,7 +5,12 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmtst.models.losses.levels import Levels, paired_levels, rows_of
+from mmtst.models.losses.levels import (
+    Levels,
+    full_precision,
+    paired_levels,
+    rows_of,
+)
 from mmtst.registry import MODELS
 from mmtst.utils.checks import check_choice, check_number
 from mmtst.utils.errors import ConfigError
@@ -97,6 +102,7 @@ class DenseKLLoss(nn.Module):
         return self.loss_weight * self.tau**2 * total  # type: ignore[return-value]
 
     def _level(self, student: Tensor, teacher: Tensor) -> Tensor:
+        student, teacher = full_precision(student), full_precision(teacher)
         student, teacher = self._rows(student), self._rows(teacher)
         student, teacher = student / self.tau, teacher / self.tau
         rows = max(len(student), 1)

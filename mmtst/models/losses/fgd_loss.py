@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -197,8 +198,8 @@ def object_weights(
     height, width = level.shape
     if not len(boxes):
         return torch.zeros_like(level)
-    scale = [width / size[1], height / size[0]]
-    edges = boxes.to(level) * level.new_tensor(scale * 2)
+    strides = [_stride(size[1], width), _stride(size[0], height)]
+    edges = boxes.to(level) / level.new_tensor(strides * 2)
     low = edges[:, :2].floor()
     high = torch.maximum(edges[:, 2:].ceil(), low + 1)
     x = torch.arange(width, device=level.device)
@@ -208,6 +209,14 @@ def object_weights(
     cells = (columns.sum(1) * rows.sum(1)).clamp(min=1)
     inside = rows[:, :, None] & columns[:, None]
     return (inside.to(level) / cells[:, None, None]).amax(0)
+
+
+def _stride(side: int, cells: int) -> int:
+    """Return the side of a cell in pixels, a power of two.
+
+    The last row and column of a level may stick out of the input.
+    """
+    return 1 << math.ceil(math.log2(side / cells))
 
 
 def background_weights(objects: Tensor) -> Tensor:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmtst.models.losses.levels import Levels, paired_levels
+from mmtst.models.losses.levels import (
+    Levels,
+    full_precision,
+    paired_levels,
+)
 from mmtst.registry import MODELS
 
 
@@ -37,5 +41,11 @@ class MimicLoss(nn.Module):
             ValueError: Levels or shapes differ.
         """
         pairs = paired_levels(preds_S, preds_T, type(self).__name__)
-        total = sum((F.mse_loss(s, t) for s, t in pairs), start=0.0)
+        total = sum(
+            (
+                F.mse_loss(full_precision(s), full_precision(t))
+                for s, t in pairs
+            ),
+            start=0.0,
+        )
         return self.loss_weight * total  # type: ignore[return-value]

@@ -27,7 +27,7 @@ def test_boxes_come_as_corners_or_none() -> None:
     plain = samples[0].gt_instances.bboxes
     plain = getattr(plain, 'tensor', plain)
     samples[1] = DetDataSample()
-    boxes = box_tensors(inputs, samples)
+    boxes = box_tensors(valid_sizes(inputs, samples), samples)
     assert torch.equal(boxes[0], plain)
     assert boxes[1].shape == (0, 4)
     assert gt_boxes(samples[1]) is None
@@ -57,7 +57,8 @@ def label_map(labels) -> SegDataSample:
 
 def test_of_an_image_with_a_label_map_all_that_is_valid_is_kept_in_view():
     inputs = torch.zeros(1, 3, 4, 8)
-    (boxes,) = box_tensors(inputs, [label_map([[0, 0, 0], [1, 1, 1]])])
+    samples = [label_map([[0, 0, 0], [1, 1, 1]])]
+    (boxes,) = box_tensors(valid_sizes(inputs, samples), samples)
     assert boxes.tolist() == [[0, 0, 3, 2]]
 
 

@@ -367,3 +367,30 @@ def test_what_does_not_fit_is_said():
     unsized = sample_of([], key='scale')
     with pytest.raises(ValueError, match='batch_input_shape, pad_shape'):
         loss([student], [teacher], [unsized] * 3)
+
+
+@pytest.mark.parametrize('stride', [8, 32, 64, 128])
+@pytest.mark.parametrize('size', [(800, 1344), (640, 1088), (64, 96)])
+def test_cells_are_a_stride_wide_where_it_does_not_divide_the_input(
+    size, stride
+):
+    """As detectors place them: 800 pixels are 7 cells of 128."""
+    x1, x2 = (size[1] * share for share in (0.2, 0.55))
+    y1, y2 = (size[0] * share for share in (0.3, 0.9))
+    height, width = (math.ceil(side / stride) for side in size)
+    covered = {
+        (y, x)
+        for y in range(height)
+        for x in range(width)
+        if x1 < (x + 1) * stride
+        and x2 > x * stride
+        and y1 < (y + 1) * stride
+        and y2 > y * stride
+    }
+    weights = object_weights(
+        torch.tensor([[x1, y1, x2, y2]]), size, torch.zeros(height, width)
+    )
+    expected = torch.zeros(height, width)
+    for cell in covered:
+        expected[cell] = 1 / len(covered)
+    torch.testing.assert_close(weights, expected)
