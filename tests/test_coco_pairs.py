@@ -7,20 +7,16 @@ in COCO's own folders with its 80 categories.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
+from pair_trainings import give_random_teacher, train_three_steps
 
 from mmtst.datasets import check_annotations, check_data, set_data_root
-from mmtst.models.build import build_model
 from mmtst.testing.coco import write_tiny_coco
 from mmtst.testing.detection import (
     tiny_cascade_mask_rcnn,
@@ -118,31 +114,10 @@ def read(family: str, coco: Path, tmp_path: Path) -> Config:
         part.cfg_options = small
     for connector in (model.distiller.get('connectors') or {}).values():
         connector.update(in_channels=8, out_channels=8)
-    torch.manual_seed(1)
-    whole = build_model(model.teacher, 'model.teacher')
-    whole.init_weights()
-    model.teacher_ckpt = str(tmp_path / 'teacher.pth')
-    torch.save(dict(state_dict=whole.state_dict()), model.teacher_ckpt)
-    # Random weights are no teacher, which the check would find out.
-    cfg.default_hooks.teacher_check.enabled = False
-    cfg.default_hooks.logger.interval = 1
+    give_random_teacher(cfg, tmp_path)
     cfg.train_cfg.max_epochs = 1
     cfg.custom_hooks[0].update(at=[0], epochs=None, iterations=1)
     return cfg
-
-
-class Losses:
-    """Note what each step has lost."""
-
-    def __init__(self, model: Any) -> None:
-        self.steps: list[dict[str, Any]] = []
-        self._loss = model.loss
-        model.loss = self
-
-    def __call__(self, *args: Any) -> Any:
-        losses = self._loss(*args)
-        self.steps.append(losses)
-        return losses
 
 
 @pytest.mark.slow
@@ -153,36 +128,14 @@ def test_three_steps_a_search_and_a_validation(
     cfg = read(family, coco, tmp_path)
     check_data(cfg)
     assert set(check_annotations(cfg).values()) == set(IMAGES.values())
-    runner = Runner.from_cfg(cfg)
-    before = {
-        name: value.clone()
-        for name, value in runner.model.teacher.state_dict().items()
-    }
-    losses = Losses(runner.model)
-    runner.train()
-    assert runner.iter == 3
-    assert len(losses.steps) == 3
+    runner, steps = train_three_steps(cfg)
     expected = FAMILIES[family][-1] | {'distill.loss_kl'}
     if 'cls-fpn' in FAMILIES[family][0]:
         expected.add('distill.loss_mimic')
-    for step in losses.steps:
-        assert expected <= set(step)
-        for name, value in step.items():
-            values = value if isinstance(value, list) else [value]
-            assert all(bool(v.isfinite().all()) for v in values), name
-    # The search has looked once, at both, with the whole dict of losses.
-    work = Path(cfg.work_dir)
-    entries = [
-        json.loads(line)
-        for line in (work / 'policy.jsonl').read_text().splitlines()
-    ]
-    assert entries
-    assert all(np.isfinite(entry['objective']) for entry in entries[:1])
-    assert runner.model.augmentation.th_p.abs().sum() > 0
+    assert all(expected <= set(step) for step in steps)
     # Validation has seen the student's boxes.
-    scalars = runner.message_hub.log_scalars
-    assert 'val/coco/bbox_mAP' in scalars
-    for name, value in runner.model.teacher.state_dict().items():
-        assert torch.equal(value, before[name]), name
-    assert not any('mask' in name for name in before)
-    assert (work / 'epoch_1.pth').is_file()
+    assert 'val/coco/bbox_mAP' in runner.message_hub.log_scalars
+    assert not any(
+        'mask' in name for name in runner.model.teacher.state_dict()
+    )
+    assert (Path(cfg.work_dir) / 'epoch_1.pth').is_file()
