@@ -1,4 +1,4 @@
-r"""Collect finished detection runs into result lines and a table.
+r"""Collect finished runs of one task into result lines and a table.
 
 Each run is a work dir that ``tools/train.py`` left; its *last* evaluation
 counts, never the best. Runs of one table must have the same schedule, but for
@@ -26,7 +26,23 @@ from mmengine.config import Config
 from mmtst.version import __version__
 
 RESULTS = Path(__file__).parent / 'results'
-METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
+# Of each task: the metrics as mm evaluators log them, the first decides;
+# what the table calls them; what makes them percent.
+TASKS: dict[str, tuple[dict[str, str], float]] = {
+    'detection': (
+        {
+            'coco/bbox_mAP': 'AP',
+            'coco/bbox_mAP_50': 'AP50',
+            'coco/bbox_mAP_75': 'AP75',
+        },
+        100,
+    ),
+    'segmentation': ({'mIoU': 'mIoU', 'mAcc': 'mAcc', 'aAcc': 'aAcc'}, 1),
+    'classification': (
+        {'accuracy/top1': 'top-1', 'accuracy/top5': 'top-5'},
+        1,
+    ),
+}
 
 
 def read_run(name: str, work_dir: Path) -> dict[str, Any]:
@@ -37,7 +53,7 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
         work_dir: Left by ``tools/train.py``.
 
     Raises:
-        SystemExit: The run has no evaluation, or no config.
+        SystemExit: The run has no evaluation at its end, or no config.
     """
     logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
     lines = [
@@ -46,17 +62,38 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
         for line in log.read_text().split('\n')
         if line
     ]
-    evaluations = [line for line in lines if 'coco/bbox_mAP' in line]
     configs = sorted(work_dir.glob('*.py'))
-    if not evaluations or not configs:
-        raise SystemExit(f'{work_dir}: no finished evaluation with its config')
-    last = evaluations[-1]
+    task = next(
+        (
+            task
+            for task, (metrics, _) in TASKS.items()
+            if any(next(iter(metrics)) in line for line in lines)
+        ),
+        None,
+    )
+    if task is None or len(configs) != 1:
+        raise SystemExit(
+            f'{work_dir}: needs an evaluation of detection, segmentation or '
+            f'classification, and one config; found {len(logs)} logs and '
+            f'{len(configs)} configs'
+        )
+    metrics = list(TASKS[task][0])
+    # A run that was resumed may have evaluated a step twice: the later counts.
+    evaluations = {e['step']: e for e in lines if metrics[0] in e}
     cfg = Config.fromfile(configs[0])
+    length = _length(cfg)
+    last = evaluations[max(evaluations)]
+    if last['step'] != next(iter(length.values())):
+        raise SystemExit(
+            f'{work_dir}: the last evaluation is at {last["step"]}, but the '
+            f'schedule is {length}: the run has not ended'
+        )
     losses = [line for line in lines if 'loss' in line]
     return dict(
         name=name,
+        task=task,
         config=configs[0].stem,
-        epochs=cfg.train_cfg.max_epochs,
+        **length,
         evaluated_at=last['step'],
         schedule=dict(
             optimizer=cfg.optim_wrapper.optimizer.to_dict(),
@@ -64,8 +101,8 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
         ),
         seed=cfg.get('randomness', {}).get('seed'),
         images=_image_size(cfg),
-        **{key: last[f'coco/{key}'] for key in METRICS},
-        curve=[[e['step'], e['coco/bbox_mAP']] for e in evaluations],
+        **{key.split('/')[-1]: last[key] for key in metrics if key in last},
+        curve=[[s, evaluations[s][metrics[0]]] for s in sorted(evaluations)],
         seconds_per_step=round(
             sum(line['time'] for line in losses) / max(len(losses), 1), 3
         ),
@@ -77,8 +114,18 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
     )
 
 
+def _length(cfg: Config) -> dict[str, int]:
+    """Return the schedule's length, in the unit that its loop counts in."""
+    if cfg.train_cfg.get('max_epochs') is not None:
+        return {'epochs': cfg.train_cfg.max_epochs}
+    return {'iterations': cfg.train_cfg.max_iters}
+
+
 def _image_size(cfg: Config) -> str:
-    for step in cfg.train_dataloader.dataset.pipeline:
+    for step in cfg.train_dataloader.dataset.get('pipeline', ()):
+        if step.type == 'RandomCrop' and 'crop_size' in step:
+            height, width = step.crop_size
+            return f'crops of {width}x{height}'
         if step.type == 'Resize' and 'scale' in step:
             return 'x'.join(map(str, step.scale))
     return 'as they are'
@@ -88,15 +135,33 @@ def table(runs: list[dict[str, Any]]) -> str:
     """Return a Markdown table of runs.
 
     Raises:
-        SystemExit: Students were trained under different schedules.
+        SystemExit: The tasks differ, or students were trained under
+            different schedules.
     """
-    students = [run for run in runs if run['name'] != 'teacher']
-    if len({json.dumps([r['epochs'], r['schedule']]) for r in students}) > 1:
+    tasks = {run['task'] for run in runs}
+    if len(tasks) > 1:
+        raise SystemExit(f'runs of different tasks: {sorted(tasks)}: no table')
+    unit = 'epochs' if 'epochs' in runs[0] else 'iterations'
+    schedules = {
+        json.dumps([run.get(unit), run['schedule']])
+        for run in runs
+        if run['name'] != 'teacher'
+    }
+    if len(schedules) > 1:
         raise SystemExit('the students have different schedules: no table')
-    rows = ['| run | epochs | AP | AP50 | AP75 |', '|---|--:|--:|--:|--:|']
+    metrics, percent = TASKS[tasks.pop()]
+    shown = {
+        key.split('/')[-1]: title
+        for key, title in metrics.items()
+        if key.split('/')[-1] in runs[0]
+    }
+    rows = [
+        f'| run | {unit} | ' + ' | '.join(shown.values()) + ' |',
+        '|---|--:|' + '--:|' * len(shown),
+    ]
     for run in runs:
-        cells = ' | '.join(f'{100 * run[key]:.1f}' for key in METRICS)
-        rows.append(f'| {run["name"]} | {run["epochs"]} | {cells} |')
+        cells = ' | '.join(f'{percent * run[key]:.1f}' for key in shown)
+        rows.append(f'| {run["name"]} | {run.get(unit)} | {cells} |')
     return '\n'.join(rows)
 
 
