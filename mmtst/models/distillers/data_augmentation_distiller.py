@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from inspect import Parameter, signature
 from typing import Any
 
+from mmengine.model import ModuleDict
 from mmrazor.models.distillers import ConfigurableDistiller
 from torch import Tensor, nn
 
@@ -96,6 +97,15 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
                 where=f'model.distiller.distill_losses.{loss}',
                 fix=f'add {_MAPPINGS}.{loss}, or drop the loss',
             )
+
+    def build_connectors(
+        self, connectors: dict[str, Any] | None = None
+    ) -> ModuleDict:
+        """Build connectors that ``init_weights`` reaches.
+
+        mmrazor keeps them in torch's ModuleDict, at which it stops.
+        """
+        return ModuleDict(super().build_connectors(connectors))
 
     def _check_loss_forward_mappings(
         self,

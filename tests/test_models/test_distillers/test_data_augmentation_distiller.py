@@ -234,3 +234,36 @@ def test_candidates_of_a_student_do_not_count():
     with torch.no_grad(), distiller.recording('student'):
         model(torch.randn(3, 2))
     assert len(held['head'].data_buffer) == 3
+
+
+def test_connectors_are_initialized_as_they_say():
+    constant = dict(type='Constant', layer='Conv2d', val=0.25)
+    distiller = build(
+        connectors=dict(
+            own=dict(
+                type='mmtst.PyramidConnector',
+                in_channels=2,
+                out_channels=3,
+                num_levels=2,
+                init_cfg=constant,
+            ),
+            per_level=dict(
+                type='mmtst.LevelwiseConnector',
+                num_levels=2,
+                connector=dict(
+                    type='mmtst.PyramidConnector',
+                    in_channels=2,
+                    out_channels=3,
+                    num_levels=1,
+                ),
+                init_cfg=constant,
+            ),
+        )
+    )
+    distiller.init_weights()
+    for connector in distiller.connectors.values():
+        for layer in connector.modules():
+            if isinstance(layer, nn.Conv2d):
+                assert torch.equal(
+                    layer.weight, torch.full_like(layer.weight, 0.25)
+                )
