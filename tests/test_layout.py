@@ -22,13 +22,21 @@ PACKAGES = [path for path in MODULES if path.name == '__init__.py']
 # ``registry`` and ``version`` lie at the root and serve all but geometry.
 ALLOWED = {
     'utils': set(),
+    'structures': {'utils'},
     'geometry': {'utils'},
-    'augmentation': {'utils', 'geometry'},
-    'datasets': {'utils', 'geometry', 'augmentation'},
+    'augmentation': {'utils', 'structures', 'geometry'},
+    'datasets': {'utils', 'structures', 'geometry', 'augmentation'},
     'visualization': {'utils', 'geometry', 'augmentation'},
-    'models': {'utils', 'geometry', 'augmentation'},
-    'engine': {'utils', 'geometry', 'augmentation', 'models'},
-    'testing': {'utils', 'geometry', 'augmentation', 'models', 'engine'},
+    'models': {'utils', 'structures', 'geometry', 'augmentation'},
+    'engine': {'utils', 'structures', 'geometry', 'augmentation', 'models'},
+    'testing': {
+        'utils',
+        'structures',
+        'geometry',
+        'augmentation',
+        'models',
+        'engine',
+    },
 }
 # ``testing`` is what tests are made of.
 NO_TEST = ('mmtst/version.py', 'mmtst/testing/')
