@@ -128,6 +128,9 @@ def draw_keeping_objects(
         raise ValueError(
             f'boxes are of {len(boxes)} images, sizes of {len(sizes)}'
         )
+    if not any(len(b) for b in boxes):  # Nothing to keep: nothing to check.
+        still = GuardStats(1.0, 1.0, 1.0, 0.0, 0.0)
+        return encoder.draw(sizes, generator, operators), still
     objects = _Objects(sizes, boxes, min_visible)
 
     def enough(draw: AugmentDraw) -> Tensor:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmengine.structures import BaseDataElement, PixelData
+from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmtst.augmentation.appliers.instances import warp_instances
 from mmtst.augmentation.base import AugmentRecord
 from mmtst.geometry import apply_to_points, warp_label_map
+from mmtst.structures import LabelBatch
 from mmtst.utils.errors import ConfigError
 
 _UNSUPPORTED = ('gt_edge_map', 'gt_depth_map', 'gt_panoptic_seg')
@@ -39,8 +42,9 @@ def apply_to_samples(
     Args:
         record: Of the B images. Its gradient stops here.
         data_samples: B samples of mmdet, mmseg or mmpretrain, whose boxes,
-            masks and maps are in the frame of the images. Not edited, and
-            nothing of what is returned shares memory with them.
+            masks and maps are in the frame of the images, or
+            ``LabelBatch``es of B images. Not edited, and nothing of what is
+            returned shares memory with them.
         min_side: Least width and least height in pixels of a box that is
             kept.
         min_visible: Least fraction in view of an object that is kept.
@@ -58,11 +62,17 @@ def apply_to_samples(
             than its image's valid region.
         ConfigError: If a sample has ground truth that cannot be warped.
     """
-    if len(record) != len(data_samples):
+    images = sum(
+        sample.num_images if isinstance(sample, LabelBatch) else 1
+        for sample in data_samples
+    )
+    if len(record) != images:
         raise ValueError(
             f'the record is of {len(record)} images, but there are '
-            f'{len(data_samples)} data samples'
+            f'{images} data samples'
         )
+    if all(_is_of_whole_images(sample) for sample in data_samples):
+        return [copy.deepcopy(sample) for sample in data_samples]
     # Masks and most ground truth work lie on the CPU: one transfer for all.
     matrices = record.matrix.detach().cpu()
     sizes = record.sizes.detach().cpu()
@@ -98,6 +108,14 @@ def apply_to_samples(
                 fields[name] = copy.deepcopy(value)
         moved.append(_with_fields(sample, fields))
     return moved
+
+
+def _is_of_whole_images(sample: BaseDataElement) -> bool:
+    """Tell whether nothing of a sample lies anywhere in its image."""
+    return type(sample) in (DataSample, LabelBatch) and all(
+        isinstance(value, (Tensor, numbers.Number, str))
+        for value in sample.values()
+    )
 
 
 def _displacement(matrices: Tensor, sizes: Tensor) -> Tensor:

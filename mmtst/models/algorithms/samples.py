@@ -8,20 +8,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmtst.structures import LabelBatch
+
 
 def valid_sizes(inputs: Tensor, samples: Sequence[Any]) -> Tensor:
     """Return the valid (height, width) of each image.
 
     Args:
         inputs: (B, C, H, W), padded at the right and at the bottom.
-        samples: The B samples; without ``img_shape`` all is valid.
+        samples: The B samples, or ``LabelBatch``es of B images; without
+            ``img_shape`` all is valid.
 
     Returns:
         (B, 2), in pixels.
     """
-    whole = inputs.shape[-2:]
-    sizes = [tuple(s.metainfo.get('img_shape', whole)) for s in samples]
-    return inputs.new_tensor([size[:2] for size in sizes])
+    whole = tuple(inputs.shape[-2:])
+    sizes = [
+        tuple(sample.metainfo.get('img_shape', whole))[:2]
+        for sample in samples
+        for _ in range(_images(sample))
+    ]
+    if all(size == whole for size in sizes):
+        # Without a copy from the host, for which a GPU would be waited for.
+        height, width = (inputs.new_full((len(sizes), 1), n) for n in whole)
+        return torch.cat([height, width], dim=1)
+    return inputs.new_tensor(sizes)
+
+
+def _images(sample: Any) -> int:
+    """Return how many images a sample stands for."""
+    return sample.num_images if isinstance(sample, LabelBatch) else 1
 
 
 def gt_boxes(sample: Any) -> Any:
@@ -39,13 +55,14 @@ def box_tensors(sizes: Tensor, samples: Sequence[Any]) -> list[Tensor]:
     Args:
         sizes: (B, 2), of :func:`valid_sizes`; their device and dtype are
             those of what is returned where there are no boxes.
-        samples: The B samples.
+        samples: The B samples, or ``LabelBatch``es of B images.
 
     Returns:
         B tensors (N_i, 4), (x1, y1, x2, y2) in pixels; none: (0, 4).
     """
     boxes = []
-    for sample, size in zip(samples, sizes, strict=True):
+    each = [s for s in samples for _ in range(_images(s))]
+    for sample, size in zip(each, sizes, strict=True):
         found = gt_boxes(sample)
         if found is not None:
             boxes.append(getattr(found, 'tensor', found))

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModel
+from mmpretrain.models import ImageClassifier
 from mmseg.models.decode_heads import PointHead
 from torch import Tensor, nn
 
@@ -94,8 +95,10 @@ class TeacherPass:
             return
         if hasattr(self.teacher, 'decode_head'):
             self._segment(features)
-        elif hasattr(self.teacher, 'bbox_head'):
+        elif isinstance(self.teacher, ImageClassifier):
             # Called, not `.forward`: recorders are forward hooks.
+            self.teacher.head(features)
+        elif hasattr(self.teacher, 'bbox_head'):
             self.teacher.bbox_head(features)
         elif hasattr(self.teacher, 'roi_head') and (
             'rpn_head' in self._needed or self._shared_rois is not None

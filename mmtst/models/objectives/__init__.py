@@ -7,6 +7,11 @@ from mmtst.models.objectives.classification_losses import (
 )
 from mmtst.models.objectives.gap import GapObjective
 from mmtst.models.objectives.gap_result import GapResult
+from mmtst.models.objectives.image_label_losses import (
+    invert_image_cross_entropy,
+    invert_image_focal_loss,
+    inverted_soft_labels,
+)
 from mmtst.models.objectives.interception import LossInterceptor
 from mmtst.models.objectives.inversion import (
     INVERSIONS,
@@ -38,10 +43,13 @@ __all__ = [
     'invert_box_loss',
     'invert_cross_entropy',
     'invert_focal_loss',
+    'invert_image_cross_entropy',
+    'invert_image_focal_loss',
     'invert_ohem_cross_entropy',
     'invert_pixel_cross_entropy',
     'invert_pixel_focal_loss',
     'invert_region_loss',
+    'inverted_soft_labels',
     'refuse_inversion',
     'register_inversion',
     'resolve_losses',
