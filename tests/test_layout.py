@@ -144,7 +144,7 @@ def test_module_has_its_test_file(path: Path) -> None:
 
 
 # What these test does not lie in the package.
-OTHER_ROOMS = ('drills', 'test_tools', 'test_scripts')
+OTHER_ROOMS = ('drills', 'test_benchmarks', 'test_scripts', 'test_tools')
 
 
 def test_every_test_file_has_its_module() -> None:
