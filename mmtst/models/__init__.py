@@ -2,13 +2,21 @@
 
 from mmtst.models.algorithms import TeacherStudentDistill, TSTDistill
 from mmtst.models.build import build_model, model_from_config
-from mmtst.models.connectors import LevelwiseConnector, PyramidConnector
+from mmtst.models.connectors import (
+    LevelwiseConnector,
+    PyramidConnector,
+    ReviewKDConnector,
+)
 from mmtst.models.distillers import DataAugmentationDistiller
 from mmtst.models.losses import (
+    AttentionTransferLoss,
+    CRDLoss,
     DenseKLLoss,
     FGDLoss,
     LevelwiseLoss,
     MimicLoss,
+    ReviewKDLoss,
+    WarmupLoss,
 )
 from mmtst.models.objectives import (
     GapObjective,
@@ -19,6 +27,8 @@ from mmtst.models.objectives import (
 from mmtst.models.utils import frozen_parameters, frozen_statistics
 
 __all__ = [
+    'AttentionTransferLoss',
+    'CRDLoss',
     'DataAugmentationDistiller',
     'DenseKLLoss',
     'FGDLoss',
@@ -28,8 +38,11 @@ __all__ = [
     'LevelwiseLoss',
     'MimicLoss',
     'PyramidConnector',
+    'ReviewKDConnector',
+    'ReviewKDLoss',
     'TSTDistill',
     'TeacherStudentDistill',
+    'WarmupLoss',
     'build_model',
     'frozen_parameters',
     'frozen_statistics',

@@ -2,5 +2,6 @@
 
 from .levelwise_connector import LevelwiseConnector
 from .pyramid_connector import PyramidConnector
+from .reviewkd_connector import ReviewKDConnector
 
-__all__ = ['LevelwiseConnector', 'PyramidConnector']
+__all__ = ['LevelwiseConnector', 'PyramidConnector', 'ReviewKDConnector']
