@@ -7,7 +7,11 @@ from mmtst.engine.policy_log import (
 )
 from mmtst.engine.randomness import derive_seed, preserved_rng, seed_all
 from mmtst.engine.search_loop import PolicySearch
-from mmtst.engine.search_report import SearchReport, build_report
+from mmtst.engine.search_report import (
+    SearchReport,
+    build_report,
+    evaluate_policy,
+)
 from mmtst.engine.search_schedule import SearchSchedule
 from mmtst.engine.search_types import (
     PARTS,
@@ -28,6 +32,7 @@ __all__ = [
     'build_report',
     'cut_policy_log',
     'derive_seed',
+    'evaluate_policy',
     'preserved_rng',
     'read_policy_log',
     'seed_all',

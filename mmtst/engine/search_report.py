@@ -114,7 +114,7 @@ def build_report(
 
     def column(policies: list[Policy | None]) -> dict[str, float]:
         rows = [
-            _evaluate(model, prepared, policy, seed, autocast)
+            evaluate_policy(model, prepared, policy, seed, autocast)
             for policy in policies
         ]
         means = {
@@ -191,7 +191,7 @@ def signal_to_noise(gradients: Tensor) -> float:
     return signal / noise
 
 
-def _evaluate(
+def evaluate_policy(
     model: SearchModel,
     batches: list[tuple[Tensor, list[Any]]],
     policy: Policy | None,
@@ -200,9 +200,20 @@ def _evaluate(
 ) -> dict[str, float]:
     """Return the means of one policy over the batches of all ranks.
 
-    Objective, parts and what the guard says are averaged over the batches
-    that have an objective; each share over the positives of those that have
-    that share.
+    Args:
+        model: In its ``search_mode()``.
+        batches: This rank's, as ``prepare_search_batch`` gives them.
+        policy: What augments; ``None`` for the originals.
+        seed: Of the draws, the same on all ranks: policies evaluated with
+            one seed see the same random numbers.
+        autocast: Makes the context in which the objective is evaluated.
+
+    Returns:
+        ``objective``, its parts and shares, what the object guard says, and
+        how many ``positives`` and ``batches`` counted. Objective, parts and
+        what the guard says are averaged over the batches that have an
+        objective; each share over the positives of those that have that
+        share.
     """
     names = ('objective', *PARTS, *GUARD)
     values: list[float] = [0.0] * len(names)

@@ -1,0 +1,18 @@
+"""Runtime of every classification config: mmpretrain's, with mmtst imported.
+
+Exact resume and the look at the teacher are each off with one line, for
+instance ``default_hooks = dict(exact_resume=dict(enabled=False))``.
+"""
+
+_base_ = 'mmpretrain::_base_/default_runtime.py'
+
+custom_imports = dict(imports=['mmtst'])
+randomness = dict(seed=0)
+default_hooks = dict(
+    runtime_info=dict(type='mmtst.DeferredRuntimeInfoHook'),
+    checkpoint=dict(type='mmtst.SafeCheckpointHook'),
+    exact_resume=dict(type='mmtst.ExactResumeHook'),
+    teacher_check=dict(type='mmtst.TeacherCheckHook'),
+)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')

@@ -1,0 +1,105 @@
+"""The networks of the paper's CIFAR tables, as classifiers of 100 classes.
+
+Each is a model config of mmpretrain; a config takes the one it wants as
+``{{_base_.wrn16_2}}``. Normalization is that of CIFAR-100, in RGB.
+"""
+
+_data = dict(
+    data_preprocessor=dict(
+        type='mmpretrain.ClsDataPreprocessor',
+        num_classes=100,
+        mean=[129.3, 124.1, 112.4],
+        std=[68.2, 65.4, 70.4],
+        to_rgb=False,  # array data sets are RGB already
+    )
+)
+_pooled = dict(neck=dict(type='mmpretrain.GlobalAveragePooling'))
+_classifier = dict(
+    type='mmpretrain.ImageClassifier', _scope_='mmpretrain', **_data, **_pooled
+)
+_head = dict(
+    type='mmpretrain.LinearClsHead',
+    num_classes=100,
+    loss=dict(type='mmpretrain.CrossEntropyLoss'),
+)
+
+resnet20 = dict(
+    backbone=dict(type='mmtst.CIFARResNet', depth=20),
+    head=dict(in_channels=64, **_head),
+    **_classifier,
+)
+resnet32 = dict(
+    backbone=dict(type='mmtst.CIFARResNet', depth=32),
+    head=dict(in_channels=64, **_head),
+    **_classifier,
+)
+resnet56 = dict(
+    backbone=dict(type='mmtst.CIFARResNet', depth=56),
+    head=dict(in_channels=64, **_head),
+    **_classifier,
+)
+resnet110 = dict(
+    backbone=dict(type='mmtst.CIFARResNet', depth=110),
+    head=dict(in_channels=64, **_head),
+    **_classifier,
+)
+resnet8x4 = dict(
+    backbone=dict(type='mmtst.CIFARResNet', depth=8, width=4),
+    head=dict(in_channels=256, **_head),
+    **_classifier,
+)
+resnet32x4 = dict(
+    backbone=dict(type='mmtst.CIFARResNet', depth=32, width=4),
+    head=dict(in_channels=256, **_head),
+    **_classifier,
+)
+wrn16_2 = dict(
+    backbone=dict(type='mmtst.CIFARWideResNet', depth=16, width=2),
+    head=dict(in_channels=128, **_head),
+    **_classifier,
+)
+wrn28_10 = dict(
+    backbone=dict(type='mmtst.CIFARWideResNet', depth=28, width=10),
+    head=dict(in_channels=640, **_head),
+    **_classifier,
+)
+wrn40_1 = dict(
+    backbone=dict(type='mmtst.CIFARWideResNet', depth=40, width=1),
+    head=dict(in_channels=64, **_head),
+    **_classifier,
+)
+wrn40_2 = dict(
+    backbone=dict(type='mmtst.CIFARWideResNet', depth=40, width=2),
+    head=dict(in_channels=128, **_head),
+    **_classifier,
+)
+wrn40_4 = dict(
+    backbone=dict(type='mmtst.CIFARWideResNet', depth=40, width=4),
+    head=dict(in_channels=256, **_head),
+    **_classifier,
+)
+vgg8 = dict(
+    backbone=dict(type='mmtst.CIFARVGG', depth=8),
+    head=dict(in_channels=512, **_head),
+    **_classifier,
+)
+vgg13 = dict(
+    backbone=dict(type='mmtst.CIFARVGG', depth=13),
+    head=dict(in_channels=512, **_head),
+    **_classifier,
+)
+shufflenet_v1 = dict(
+    backbone=dict(type='mmtst.CIFARShuffleNetV1'),
+    head=dict(in_channels=960, **_head),
+    **_classifier,
+)
+shufflenet_v2 = dict(
+    backbone=dict(type='mmtst.CIFARShuffleNetV2'),
+    head=dict(in_channels=1024, **_head),
+    **_classifier,
+)
+mobilenet_v2 = dict(
+    backbone=dict(type='mmtst.CIFARMobileNetV2', width=0.5),
+    head=dict(in_channels=640, **_head),
+    **_classifier,
+)

@@ -1,0 +1,16 @@
+"""ResNet-110 -> ResNet-32 on CIFAR-100, a pair of the paper's Table 1."""
+
+_base_ = [
+    '../../models/cifar.py',
+    '../../distillers/classification.py',
+    '../../datasets/cifar100.py',
+    '../../schedules/cifar_240e.py',
+]
+
+model = dict(
+    _scope_='mmrazor',
+    type='mmtst.TeacherStudentDistill',
+    architecture={{_base_.resnet32}},
+    teacher={{_base_.resnet110}},
+    teacher_ckpt='work_dirs/resnet110_1xb128-240e_cifar100/epoch_240.pth',
+)

@@ -1,0 +1,16 @@
+"""WRN-40-2 -> WRN-40-1 on CIFAR-100, a pair of the paper's Table 1."""
+
+_base_ = [
+    '../../models/cifar.py',
+    '../../distillers/classification.py',
+    '../../datasets/cifar100.py',
+    '../../schedules/cifar_240e.py',
+]
+
+model = dict(
+    _scope_='mmrazor',
+    type='mmtst.TeacherStudentDistill',
+    architecture={{_base_.wrn40_1}},
+    teacher={{_base_.wrn40_2}},
+    teacher_ckpt='work_dirs/wrn40-2_1xb128-240e_cifar100/epoch_240.pth',
+)

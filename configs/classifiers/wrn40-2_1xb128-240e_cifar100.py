@@ -1,0 +1,9 @@
+"""WRN-40-2 on CIFAR-100, alone."""
+
+_base_ = [
+    '../_base_/models/cifar.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+]
+
+model = {{_base_.wrn40_2}}

@@ -1,0 +1,5 @@
+"""KD on CIFAR-100: WRN-40-4 -> WRN-16-2."""
+
+_base_ = '../../_base_/pairs/cifar/wrn40-4_wrn16-2.py'
+
+model = dict(distiller={{_base_.kd_distiller}})

@@ -1,0 +1,13 @@
+"""TST on CIFAR-100: WRN-28-10 -> WRN-16-2."""
+
+_base_ = [
+    '../../_base_/pairs/cifar/wrn28-10_wrn16-2.py',
+    '../../_base_/methods/tst_cifar.py',
+]
+
+model = dict(
+    type='mmtst.TSTDistill',
+    distiller={{_base_.kd_distiller}},
+    augmentation={{_base_.augmentation}},
+    objective={{_base_.objective}},
+)
