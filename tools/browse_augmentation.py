@@ -33,6 +33,7 @@ from mmtst.augmentation.base import OPERATORS, Policy
 from mmtst.augmentation.controls import read_policy
 from mmtst.augmentation.object_guard import draw_keeping_objects
 from mmtst.datasets import check_data
+from mmtst.models.algorithms.samples import box_tensors, valid_sizes
 from mmtst.utils.checks import check_number
 from mmtst.utils.errors import ConfigError
 from mmtst.visualization import View, describe_record, draw_grid, to_picture
@@ -150,9 +151,7 @@ def views(
         items = [dataset[index] for index in chosen]
         data = preprocessor(pseudo_collate(items), True)
         inputs, samples = data['inputs'], data['data_samples']
-        sizes = inputs.new_tensor(
-            [tuple(sample.metainfo['img_shape'][:2]) for sample in samples]
-        )
+        sizes = valid_sizes(inputs, samples)
         draw = _draw(encoder, policy, sizes, samples, generator, cfg, args)
         record = encoder.resolve(draw, policy)
         after = encoder.augment(inputs, record)
@@ -180,19 +179,12 @@ def _draw(
     args: argparse.Namespace,
 ) -> Any:
     """Draw as training does, objects kept in view."""
-    boxes = []
-    for sample in samples:
-        instances = getattr(sample, 'gt_instances', None)
-        found = None if instances is None else instances.get('bboxes')
-        if found is None:
-            found = sizes.new_zeros((0, 4))
-        boxes.append(getattr(found, 'tensor', found))
     guard = dict(cfg.model.get('guard') or {})
     draw, _ = draw_keeping_objects(
         encoder,
         policy,
         sizes,
-        boxes,
+        box_tensors(sizes, samples),
         generator,
         operators=args.operators,
         **guard,

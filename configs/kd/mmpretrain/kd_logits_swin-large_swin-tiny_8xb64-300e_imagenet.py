@@ -1,0 +1,5 @@
+"""KD on ImageNet: Swin-L -> Swin-T."""
+
+_base_ = '../../_base_/pairs/imagenet/swin-large_swin-tiny.py'
+
+model = dict(distiller={{_base_.kd_imagenet_distiller}})
