@@ -127,9 +127,7 @@ fitnet_distiller = dict(
                 data_idx=1,
                 connector='stage',
             ),
-            preds_T=dict(
-                from_student=False, recorder='backbone', data_idx=1
-            ),
+            preds_T=dict(from_student=False, recorder='backbone', data_idx=1),
         )
     ),
 )
