@@ -14,5 +14,3 @@ default_hooks = dict(
     exact_resume=dict(type='mmtst.ExactResumeHook'),
     teacher_check=dict(type='mmtst.TeacherCheckHook'),
 )
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')

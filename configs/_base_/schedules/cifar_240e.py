@@ -7,6 +7,8 @@ validation set is looked at every 20 epochs, and at the end.
 _base_ = '../cls_runtime.py'
 
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=240, val_interval=20)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
 param_scheduler = [
     dict(
         type='MultiStepLR',
