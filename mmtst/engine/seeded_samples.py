@@ -3,14 +3,16 @@
 The main process gives each index a seed, derived from where it stands in the
 stream; whichever process loads the sample draws from that seed alone. So it
 makes no difference how many workers there are, what they have loaded before,
-or whether the training was resumed.
+or whether the training was resumed. A data set that loads whole batches draws
+for all of one from the seed of its first sample.
 """
 
 from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,12 +49,22 @@ class SeededDataset(Dataset[Any]):
         """Load a sample; global random states are as before afterwards."""
         if not isinstance(key, SeededSample):
             return self.dataset[key]
-        # Pipelines run on the CPU, and CUDA cannot be touched in a worker.
-        with preserved_rng(cuda=False):
-            random.seed(key.seed)
-            np.random.seed(key.seed)
-            torch.default_generator.manual_seed(key.seed)
+        with _seeded(key.seed):
             return self.dataset[key.number]
+
+    def __getitems__(self, keys: Sequence[Any]) -> Any:
+        """Load a batch, in one call of a data set that can.
+
+        torch's loader calls it with the keys of a batch: all are
+        :class:`SeededSample`, or all plain indices.
+        """
+        load = getattr(self.dataset, '__getitems__', None)
+        if load is None or not keys:
+            return [self[key] for key in keys]
+        if not isinstance(keys[0], SeededSample):
+            return load(keys)
+        with _seeded(keys[0].seed):
+            return load([key.number for key in keys])
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -68,6 +80,17 @@ class SeededDataset(Dataset[Any]):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set the data set's own: hooks switch pipelines, for instance."""
         setattr(self.dataset, name, value)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw from a seed within, and as ever afterwards."""
+    # Pipelines draw on the CPU, and CUDA cannot be touched in a worker.
+    with preserved_rng(cuda=False):
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 class SeededBatches:

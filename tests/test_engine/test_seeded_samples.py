@@ -73,9 +73,62 @@ def test_it_looks_like_the_data_set_in_a_worker_too() -> None:
     dataset = pickle.loads(pickle.dumps(SeededDataset(Drawing())))
     assert len(dataset) == 5
     assert dataset.metainfo['classes'] == ('a',)
-    assert not hasattr(dataset, '__getitems__')
+    assert not hasattr(dataset, '__no_such_thing__')
     with pytest.raises(AttributeError, match='no_such_thing'):
         dataset.no_such_thing  # noqa: B018
+
+
+class Batching(Drawing):
+    """Loads batches at once, and says how often."""
+
+    calls = 0
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        Batching.calls += 1
+        drawn = (random.random(), np.random.rand())
+        return [
+            (float(index), *drawn, number)
+            for index, number in zip(
+                indices, torch.rand(len(indices)).tolist(), strict=True
+            )
+        ]
+
+
+def test_a_batch_follows_its_first_seed_and_leaves_no_trace() -> None:
+    dataset = SeededDataset(Batching())
+    Batching.calls = 0
+    before = states()
+    first = dataset.__getitems__([SeededSample(2, 11), SeededSample(4, 5)])
+    assert states() == before
+    assert Batching.calls == 1
+    assert [item[0] for item in first] == [2, 4]
+    torch.manual_seed(11)
+    assert [item[3] for item in first] == torch.rand(2).tolist()
+    # Of the others, only the numbers count.
+    again = dataset.__getitems__([SeededSample(2, 11), SeededSample(4, 6)])
+    assert again == first
+    other = dataset.__getitems__([SeededSample(2, 12), SeededSample(4, 5)])
+    assert all(a != b for a, b in zip(first[0][1:], other[0][1:], strict=True))
+
+
+def test_a_batch_of_plain_indices_is_loaded_as_ever() -> None:
+    dataset = SeededDataset(Batching())
+    before = states()
+    assert [item[0] for item in dataset.__getitems__([3, 1])] == [3, 1]
+    assert states() != before
+    assert dataset.__getitems__([]) == []
+
+
+def test_other_data_sets_load_a_batch_sample_by_sample() -> None:
+    dataset = SeededDataset(Drawing())
+    keys = [SeededSample(2, 11), SeededSample(4, 5)]
+    before = states()
+    assert dataset.__getitems__(keys) == [dataset[key] for key in keys]
+    assert states() == before
+    torch.manual_seed(1)
+    expected = [dataset.dataset[index][3] for index in (0, 3)]
+    torch.manual_seed(1)
+    assert [item[3] for item in dataset.__getitems__([0, 3])] == expected
 
 
 def test_hooks_reach_the_data_set_itself() -> None:
@@ -167,12 +220,13 @@ def test_skipping_loads_nothing() -> None:
     assert [next(plain) for _ in range(41)][-1] == first
 
 
+@pytest.mark.parametrize('kind', [Drawing, Batching])
 @pytest.mark.parametrize('persistent', [False, True])
-def test_workers_make_no_difference(persistent: bool) -> None:
+def test_workers_make_no_difference(persistent: bool, kind) -> None:
     def epochs(workers: int) -> list[Any]:
         options = dict(persistent_workers=persistent) if workers else {}
         train = DataLoader(
-            Drawing(),
+            kind(),
             num_workers=workers,
             collate_fn=pseudo_collate,
             **options,
