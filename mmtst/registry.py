@@ -6,6 +6,7 @@ imports its modules by itself on first look-up.
 """
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import FUNCTIONS as MMENGINE_FUNCTIONS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
@@ -25,6 +26,13 @@ HOOKS = Registry(
 DATASETS = Registry(
     'dataset',
     parent=MMENGINE_DATASETS,
+    scope='mmtst',
+    locations=['mmtst.datasets'],
+)
+# Collations, as loaders look them up.
+FUNCTIONS = Registry(
+    'function',
+    parent=MMENGINE_FUNCTIONS,
     scope='mmtst',
     locations=['mmtst.datasets'],
 )

@@ -9,7 +9,7 @@ from mmengine.registry import Registry
 from mmtst import registry
 
 
-@pytest.mark.parametrize('name', ['MODELS', 'HOOKS', 'DATASETS'])
+@pytest.mark.parametrize('name', ['MODELS', 'HOOKS', 'DATASETS', 'FUNCTIONS'])
 def test_is_a_child_of_the_root_registry(name):
     ours = getattr(registry, name)
     assert isinstance(ours, Registry)

@@ -1,11 +1,14 @@
-"""Make small data sets and look after the paths of others."""
+"""Make small data sets, load others fast, look after the paths of all."""
 
 from mmtst.datasets.annotations import check_annotations
+from mmtst.datasets.cifar100 import CIFAR100
+from mmtst.datasets.collate import keep_batch
 from mmtst.datasets.data_paths import (
     check_data,
     iter_datasets,
     set_data_root,
 )
+from mmtst.datasets.digits import write_digits
 from mmtst.datasets.shapes import (
     SHAPE_CLASSES,
     SHAPE_PALETTE,
@@ -16,6 +19,7 @@ from mmtst.datasets.shapes import (
 from mmtst.datasets.shapes_writer import ShapesSettings, write_shapes
 
 __all__ = [
+    'CIFAR100',
     'SHAPE_CLASSES',
     'SHAPE_PALETTE',
     'Scene',
@@ -25,6 +29,8 @@ __all__ = [
     'check_data',
     'draw_scene',
     'iter_datasets',
+    'keep_batch',
     'set_data_root',
+    'write_digits',
     'write_shapes',
 ]

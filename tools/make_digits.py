@@ -1,0 +1,37 @@
+"""Write scikit-learn's digits in the layout of CIFAR-100, for the demo."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mmtst.datasets import write_digits
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument('out', help='folder to write')
+    parser.add_argument('--seed', type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the set and say where it lies."""
+    args = parse_args(argv)
+    try:
+        written = write_digits(args.out, args.seed)
+    except ValueError as error:
+        sys.exit(f'make_digits: {error}')
+    print(
+        f'the digits lie in {args.out}'
+        if written
+        else f'{args.out} holds these digits already'
+    )
+
+
+if __name__ == '__main__':
+    main()
