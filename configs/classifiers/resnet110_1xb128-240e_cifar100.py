@@ -2,7 +2,6 @@
 
 _base_ = [
     '../_base_/models/cifar.py',
-    '../_base_/datasets/cifar100.py',
     '../_base_/schedules/cifar_240e.py',
 ]
 

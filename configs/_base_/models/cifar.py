@@ -1,18 +1,13 @@
-"""The networks of the paper's CIFAR tables, as classifiers of 100 classes.
+"""The networks of the paper's CIFAR tables, as classifiers of CIFAR-100.
 
 Each is a model config of mmpretrain; a config takes the one it wants as
-``{{_base_.wrn16_2}}``. Normalization is that of CIFAR-100, in RGB.
+``{{_base_.wrn16_2}}``. They come with their data, whose normalization they
+have.
 """
 
-_data = dict(
-    data_preprocessor=dict(
-        type='mmpretrain.ClsDataPreprocessor',
-        num_classes=100,
-        mean=[129.3, 124.1, 112.4],
-        std=[68.2, 65.4, 70.4],
-        to_rgb=False,  # array data sets are RGB already
-    )
-)
+_base_ = '../datasets/cifar100.py'
+
+_data = dict(data_preprocessor={{_base_.data_preprocessor}})
 _pooled = dict(neck=dict(type='mmpretrain.GlobalAveragePooling'))
 _classifier = dict(
     type='mmpretrain.ImageClassifier', _scope_='mmpretrain', **_data, **_pooled

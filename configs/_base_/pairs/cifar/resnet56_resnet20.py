@@ -3,7 +3,6 @@
 _base_ = [
     '../../models/cifar.py',
     '../../distillers/classification.py',
-    '../../datasets/cifar100.py',
     '../../schedules/cifar_240e.py',
 ]
 
