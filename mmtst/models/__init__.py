@@ -1,6 +1,14 @@
-"""Define what is trained: algorithms, distillers, objectives, losses."""
+"""Define what is trained: networks, algorithms, distillers, losses."""
 
 from mmtst.models.algorithms import TeacherStudentDistill, TSTDistill
+from mmtst.models.backbones import (
+    CIFARVGG,
+    CIFARMobileNetV2,
+    CIFARResNet,
+    CIFARShuffleNetV1,
+    CIFARShuffleNetV2,
+    CIFARWideResNet,
+)
 from mmtst.models.build import build_model, model_from_config
 from mmtst.models.connectors import (
     LevelwiseConnector,
@@ -29,6 +37,12 @@ from mmtst.models.utils import frozen_parameters, frozen_statistics
 __all__ = [
     'AttentionTransferLoss',
     'CRDLoss',
+    'CIFARMobileNetV2',
+    'CIFARResNet',
+    'CIFARShuffleNetV1',
+    'CIFARShuffleNetV2',
+    'CIFARVGG',
+    'CIFARWideResNet',
     'DataAugmentationDistiller',
     'DenseKLLoss',
     'FGDLoss',
