@@ -11,7 +11,7 @@ RUN = $(VENV)/bin/python
 ONE_THREAD = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint format test demo demo-seg drill clean clean-env
+.PHONY: help setup lint format test demo demo-seg demo-cls drill clean clean-env
 
 help:  ## say what there is
 	@echo 'make TARGET [VENV=folder of the environment] [PYTHON=interpreter]'
@@ -24,7 +24,7 @@ setup:  ## create the environment; does nothing where it is ready
 	    "$$python" -m scripts.bootstrap --venv '$(VENV)' $(SETUP_FLAGS)
 
 # Other targets set up first, and say nothing of it where all is ready.
-lint format test demo demo-seg drill: SETUP_FLAGS = --quiet
+lint format test demo demo-seg demo-cls drill: SETUP_FLAGS = --quiet
 
 lint: setup  ## check style and types
 	$(RUN) -m ruff check .
@@ -43,6 +43,9 @@ demo: setup  ## train a teacher and students on made-up images, on a CPU
 
 demo-seg: setup  ## the same with segmentors
 	$(RUN) tools/demo.py --task seg
+
+demo-cls: setup  ## the same with classifiers, on handwritten digits
+	$(RUN) tools/demo.py --task cls
 
 drill: setup  ## kill trainings and break their files for half an hour
 	$(ONE_THREAD) PYTHONPATH=. $(RUN) tests/drills/run.py

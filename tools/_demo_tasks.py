@@ -22,11 +22,12 @@ class Task:
     """Say what one of the demos trains, and how it is judged.
 
     Attributes:
-        layout: Of the shapes set.
+        layout: Of the data: of the shapes set, or ``cifar``, of the digits.
         metrics: What the log calls each column of the table.
         factor: What makes them percent.
         work_dir: Where all goes by default.
-        num_train: How many training images by default.
+        num_train: How many training images by default; this and the next two
+            are ``None`` where the data are what they are.
         num_val: How many validation images by default.
         size: Side of the images in pixels, by default.
     """
@@ -35,9 +36,9 @@ class Task:
     metrics: Mapping[str, str]
     factor: float
     work_dir: str
-    num_train: int
-    num_val: int
-    size: int
+    num_train: int | None = None
+    num_val: int | None = None
+    size: int | None = None
 
 
 # Their configs lie in folders of configs/demo by these names.
@@ -59,6 +60,12 @@ TASKS = {
         num_train=800,
         num_val=80,
         size=96,
+    ),
+    'cls': Task(
+        layout='cifar',
+        metrics={'top-1': 'accuracy/top1'},
+        factor=1.0,
+        work_dir='demo_output_cls',
     ),
 }
 # What mmdet's metric writes into the log as it begins, and if it has nothing.

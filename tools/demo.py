@@ -1,10 +1,11 @@
-"""Distil a small model on made-up images, from nothing, on a CPU.
+"""Distil a small model on a few images, from nothing, on a CPU.
 
 Draws the shapes set, trains a teacher, then the student alone, by KD and by
 TST under the same schedule, exports the student, draws what the augmentation
 does and what the policy has learned, and ends with a table. The models are
-RetinaNets, or PSPNets with ``--task seg``. Interrupted, it goes on where it
-was; done, it prints the table again.
+RetinaNets, PSPNets with ``--task seg``, or, on handwritten digits, ResNets
+with ``--task cls``. Interrupted, it goes on where it was; done, it prints the
+table again.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--task',
         choices=TASKS,
         default='det',
-        help='detection or segmentation (default: %(default)s)',
+        help='detection, segmentation or classification '
+        '(default: %(default)s)',
     )
     for name, kind, text in (
         ('work_dir', str, 'folder for all that is made'),
@@ -64,7 +66,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         ('num_val', int, 'validation images'),
         ('size', int, 'side of the images in pixels'),
     ):
-        defaults = (f'{t}: {getattr(v, name)}' for t, v in TASKS.items())
+        defaults = (
+            f'{t}: {getattr(v, name)}'
+            for t, v in TASKS.items()
+            if getattr(v, name) is not None
+        )
         parser.add_argument(
             f'--{name.replace("_", "-")}',
             type=kind,
@@ -100,8 +106,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     args = parser.parse_args(argv)
     for name in ('work_dir', 'num_train', 'num_val', 'size'):
+        default = getattr(TASKS[args.task], name)
         if getattr(args, name) is None:
-            setattr(args, name, getattr(TASKS[args.task], name))
+            setattr(args, name, default)
+        elif default is None:
+            parser.error(
+                f'--{name.replace("_", "-")} is for the shapes set: the '
+                f'images of --task {args.task} are what they are'
+            )
     if args.threads is None:
         args.threads = max(1, cores // args.jobs)
     return args
@@ -120,21 +132,7 @@ def plan(args: argparse.Namespace) -> list[Step]:
     code = _code()
     settings = {name: code + _settings(args, name) for name in RUNS}
     return [
-        Step(
-            'data',
-            _tool(
-                'make_shapes',
-                data,
-                f'--num-train={args.num_train}',
-                f'--num-val={args.num_val}',
-                f'--size={args.size}',
-                f'--seed={args.seed}',
-                f'--layout={TASKS[args.task].layout}',
-            ),
-            data,
-            title='draws the shapes set',
-            basis=code,
-        ),
+        _data(args, data, code),
         *(_training(args, name, data, settings[name]) for name in RUNS),
         Step(
             'export',
@@ -214,6 +212,25 @@ def main(argv: list[str] | None = None) -> None:
     print('One run each, on few images: differences of a point are noise.\n')
     for title, name in FILES.items():
         print(f'{title:<30}{work / name}')
+
+
+def _data(args: argparse.Namespace, data: Path, basis: str) -> Step:
+    layout = TASKS[args.task].layout
+    if layout == 'cifar':
+        command = _tool('make_digits', data, f'--seed={args.seed}')
+        title = 'writes the digits'
+    else:
+        command = _tool(
+            'make_shapes',
+            data,
+            f'--num-train={args.num_train}',
+            f'--num-val={args.num_val}',
+            f'--size={args.size}',
+            f'--seed={args.seed}',
+            f'--layout={layout}',
+        )
+        title = 'draws the shapes set'
+    return Step('data', command, data, title=title, basis=basis)
 
 
 def _training(

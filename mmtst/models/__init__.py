@@ -8,6 +8,7 @@ from mmtst.models.backbones import (
     CIFARShuffleNetV1,
     CIFARShuffleNetV2,
     CIFARWideResNet,
+    MobileNetV1,
 )
 from mmtst.models.build import build_model, model_from_config
 from mmtst.models.connectors import (
@@ -51,6 +52,7 @@ __all__ = [
     'LevelwiseConnector',
     'LevelwiseLoss',
     'MimicLoss',
+    'MobileNetV1',
     'PyramidConnector',
     'ReviewKDConnector',
     'ReviewKDLoss',

@@ -17,7 +17,9 @@ data_preprocessor = dict(
 )
 
 # A digit seen in a mirror is another thing.
-train_dataloader = dict(dataset=dict(data_root=data_root, flip=0))
+train_dataloader = dict(
+    batch_size=32, dataset=dict(data_root=data_root, flip=0)
+)
 val_dataloader = dict(dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
 val_evaluator = dict(topk=(1,))

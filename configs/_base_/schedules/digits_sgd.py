@@ -5,7 +5,6 @@ The config that takes it says for how long: ``train_cfg.max_epochs``.
 
 _base_ = '../cls_runtime.py'
 
-train_dataloader = dict(batch_size=32)
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=20, val_interval=10)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

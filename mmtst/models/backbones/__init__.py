@@ -1,4 +1,4 @@
-"""Build the networks with which papers distil on CIFAR."""
+"""Build the networks with which papers distil on CIFAR and ImageNet."""
 
 from .cifar_backbone import CIFARBackbone
 from .cifar_mobilenet_v2 import CIFARMobileNetV2
@@ -6,6 +6,7 @@ from .cifar_resnet import CIFARResNet
 from .cifar_shufflenet import CIFARShuffleNetV1, CIFARShuffleNetV2
 from .cifar_vgg import CIFARVGG
 from .cifar_wide_resnet import CIFARWideResNet
+from .mobilenet_v1 import MobileNetV1
 
 __all__ = [
     'CIFARBackbone',
@@ -15,4 +16,5 @@ __all__ = [
     'CIFARShuffleNetV2',
     'CIFARVGG',
     'CIFARWideResNet',
+    'MobileNetV1',
 ]
