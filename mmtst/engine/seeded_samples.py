@@ -13,7 +13,8 @@ import itertools
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
@@ -28,6 +29,41 @@ class SeededSample(NamedTuple):
 
     number: int
     seed: int
+
+
+@dataclass(frozen=True)
+class SeededBatch(Sequence[SeededSample]):
+    """Name the samples of a batch; seeds are derived where one looks.
+
+    Deriving one takes about as long as cropping three small images.
+
+    Attributes:
+        numbers: Of the samples.
+        position: Of the batch; each place in it has a seed of its own.
+    """
+
+    numbers: tuple[int, ...]
+    position: tuple[int, ...]
+
+    @overload
+    def __getitem__(self, place: int) -> SeededSample: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[SeededSample]: ...
+
+    def __getitem__(
+        self, place: int | slice
+    ) -> SeededSample | list[SeededSample]:
+        """Return the sample at a place of the batch."""
+        if isinstance(place, slice):
+            return [self[i] for i in range(len(self))[place]]
+        place = range(len(self))[place]
+        seed = derive_seed(*self.position, place)
+        return SeededSample(self.numbers[place], seed)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.numbers)
 
 
 class SeededDataset(Dataset[Any]):
@@ -61,10 +97,15 @@ class SeededDataset(Dataset[Any]):
         load = getattr(self.dataset, '__getitems__', None)
         if load is None or not keys:
             return [self[key] for key in keys]
-        if not isinstance(keys[0], SeededSample):
+        first = keys[0]
+        if not isinstance(first, SeededSample):
             return load(keys)
-        with _seeded(keys[0].seed):
-            return load([key.number for key in keys])
+        if isinstance(keys, SeededBatch):
+            numbers = list(keys.numbers)
+        else:
+            numbers = [key.number for key in keys]
+        with _seeded(first.seed):
+            return load(numbers)
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -131,19 +172,15 @@ class SeededBatches:
         """Return the images of a full batch, if the batch sampler tells."""
         return getattr(self.batch_sampler, 'batch_size', None)
 
-    def __iter__(self) -> Iterator[list[SeededSample]]:
+    def __iter__(self) -> Iterator[SeededBatch]:
         """Yield batches of samples with seeds."""
         batches = self._passes() if self.endless else self.batch_sampler
         epoch = self.epoch
         for number, indices in enumerate(batches):
             if number < self.start:
                 continue
-            yield [
-                SeededSample(
-                    int(index), derive_seed(self.seed, epoch, number, place)
-                )
-                for place, index in enumerate(indices)
-            ]
+            numbers = tuple(int(index) for index in indices)
+            yield SeededBatch(numbers, (self.seed, epoch, number))
 
     def __len__(self) -> int:
         """Return the number of batches of one pass."""
@@ -205,7 +242,7 @@ def with_batches(
     Args:
         loader: Whose data set, workers, collation and memory options to
             take.
-        batches: Yields lists of :class:`SeededSample`.
+        batches: Yields sequences of :class:`SeededSample`.
         options: Of ``DataLoader``, in place of the loader's own.
     """
     dataset = loader.dataset

@@ -17,7 +17,9 @@ from mmengine.dataset import (
 )
 from torch.utils.data import BatchSampler, DataLoader
 
+from mmtst.engine.randomness import derive_seed
 from mmtst.engine.seeded_samples import (
+    SeededBatch,
     SeededBatches,
     SeededDataset,
     SeededSample,
@@ -139,13 +141,38 @@ def test_hooks_reach_the_data_set_itself() -> None:
     assert dataset.dataset[3] == ('switched', 3)
 
 
-def sampled(batches: SeededBatches, count: int) -> list[list[SeededSample]]:
+def sampled(batches: SeededBatches, count: int) -> list[SeededBatch]:
     found = []
     for batch in batches:
         found.append(batch)
         if len(found) == count:
             break
     return found
+
+
+def test_a_batch_derives_its_seeds_where_one_looks() -> None:
+    batch = SeededBatch((4, 2, 7), (9, 0, 5))
+    expected = [
+        SeededSample(number, derive_seed(9, 0, 5, place))
+        for place, number in enumerate((4, 2, 7))
+    ]
+    assert list(batch) == expected
+    assert [batch[i] for i in (-3, -2, -1)] == expected
+    assert batch[1:] == expected[1:]
+    assert len(batch) == 3
+    assert pickle.loads(pickle.dumps(batch)) == batch
+    assert batch != SeededBatch((4, 2, 7), (9, 0, 6))
+    for place in (3, -4):
+        with pytest.raises(IndexError):
+            batch[place]
+
+
+def test_a_batch_at_once_is_that_of_its_list() -> None:
+    dataset = SeededDataset(Batching())
+    batch = SeededBatch((4, 2), (9, 0, 5))
+    assert dataset.__getitems__(batch) == dataset.__getitems__(list(batch))
+    dataset = SeededDataset(Drawing())
+    assert dataset.__getitems__(batch) == [dataset[key] for key in batch]
 
 
 def finite(**options: Any) -> SeededBatches:
