@@ -57,6 +57,14 @@ kd_distiller = dict(
     ),
     loss_forward_mappings=dict(loss_kl=_score_mapping),
 )
+# Half the weight: of some pairs in TST's reference code.
+kd_half_distiller = dict(
+    **_compared_scores,
+    distill_losses=dict(
+        loss_kl=dict(type='mmrazor.KLDivergence', tau=4.0, loss_weight=0.5)
+    ),
+    loss_forward_mappings=dict(loss_kl=_score_mapping),
+)
 dkd_distiller = dict(
     type='mmtst.DataAugmentationDistiller',
     student_recorders=dict(

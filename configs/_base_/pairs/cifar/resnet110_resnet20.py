@@ -13,3 +13,28 @@ model = dict(
     teacher={{_base_.resnet110}},
     teacher_ckpt='work_dirs/resnet110_1xb128-240e_cifar100/epoch_240.pth',
 )
+
+# What the feature-based baselines have to know of the pair.
+fitnet_distiller = dict(
+    connectors=dict(
+        stage=dict(
+            in_channel=32,
+            out_channel=32,
+        )
+    )
+)
+at_distiller = dict(distill_losses=dict(loss_at=dict(num_levels=3)))
+crd_distiller = dict(
+    connectors=dict(student=dict(dim_in=64), teacher=dict(dim_in=64))
+)
+reviewkd_distiller = dict(
+    connectors=dict(
+        stages=dict(
+            in_channels=[16, 32, 64, 64],
+            out_channels=[16, 32, 64, 64],
+        )
+    ),
+    distill_losses=dict(
+        loss_reviewkd=dict(loss=dict(num_levels=3, loss_weight=1.0))
+    ),
+)

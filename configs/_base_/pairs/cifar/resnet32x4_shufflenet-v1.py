@@ -13,3 +13,33 @@ model = dict(
     teacher={{_base_.resnet32x4}},
     teacher_ckpt='work_dirs/resnet32x4_1xb128-240e_cifar100/epoch_240.pth',
 )
+
+# What the feature-based baselines have to know of the pair.
+fitnet_distiller = dict(
+    connectors=dict(
+        stage=dict(
+            in_channel=480,
+            out_channel=128,
+            kernel_size=4,
+            stride=2,
+            padding=1,
+            conv_cfg=dict(type='deconv'),
+        )
+    )
+)
+at_distiller = dict(distill_losses=dict(loss_at=dict(num_levels=3)))
+crd_distiller = dict(
+    connectors=dict(student=dict(dim_in=960), teacher=dict(dim_in=256))
+)
+reviewkd_distiller = dict(
+    connectors=dict(
+        stages=dict(
+            in_channels=[240, 480, 960, 960],
+            out_channels=[64, 128, 256, 256],
+            out_sizes=[32, 16, 8, None],
+        )
+    ),
+    distill_losses=dict(
+        loss_reviewkd=dict(loss=dict(num_levels=3, loss_weight=5.0))
+    ),
+)

@@ -13,3 +13,33 @@ model = dict(
     teacher={{_base_.wrn40_2}},
     teacher_ckpt='work_dirs/wrn40-2_1xb128-240e_cifar100/epoch_240.pth',
 )
+
+# What the feature-based baselines have to know of the pair.
+fitnet_distiller = dict(
+    connectors=dict(
+        stage=dict(
+            in_channel=480,
+            out_channel=64,
+            kernel_size=4,
+            stride=2,
+            padding=1,
+            conv_cfg=dict(type='deconv'),
+        )
+    )
+)
+at_distiller = dict(distill_losses=dict(loss_at=dict(num_levels=3)))
+crd_distiller = dict(
+    connectors=dict(student=dict(dim_in=960), teacher=dict(dim_in=128))
+)
+reviewkd_distiller = dict(
+    connectors=dict(
+        stages=dict(
+            in_channels=[240, 480, 960, 960],
+            out_channels=[32, 64, 128, 128],
+            out_sizes=[32, 16, 8, None],
+        )
+    ),
+    distill_losses=dict(
+        loss_reviewkd=dict(loss=dict(num_levels=3, loss_weight=5.0))
+    ),
+)

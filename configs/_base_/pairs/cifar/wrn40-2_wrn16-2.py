@@ -13,3 +13,28 @@ model = dict(
     teacher={{_base_.wrn40_2}},
     teacher_ckpt='work_dirs/wrn40-2_1xb128-240e_cifar100/epoch_240.pth',
 )
+
+# What the feature-based baselines have to know of the pair.
+fitnet_distiller = dict(
+    connectors=dict(
+        stage=dict(
+            in_channel=64,
+            out_channel=64,
+        )
+    )
+)
+at_distiller = dict(distill_losses=dict(loss_at=dict(num_levels=3)))
+crd_distiller = dict(
+    connectors=dict(student=dict(dim_in=128), teacher=dict(dim_in=128))
+)
+reviewkd_distiller = dict(
+    connectors=dict(
+        stages=dict(
+            in_channels=[32, 64, 128, 128],
+            out_channels=[32, 64, 128, 128],
+        )
+    ),
+    distill_losses=dict(
+        loss_reviewkd=dict(loss=dict(num_levels=3, loss_weight=5.0))
+    ),
+)

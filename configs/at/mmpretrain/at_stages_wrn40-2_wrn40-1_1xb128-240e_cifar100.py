@@ -1,0 +1,5 @@
+"""AT on CIFAR-100: WRN-40-2 -> WRN-40-1."""
+
+_base_ = '../../_base_/pairs/cifar/wrn40-2_wrn40-1.py'
+
+model = dict(distiller={{_base_.at_distiller}})

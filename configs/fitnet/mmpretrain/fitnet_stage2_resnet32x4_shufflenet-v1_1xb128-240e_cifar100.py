@@ -1,0 +1,5 @@
+"""FitNet on CIFAR-100: ResNet-32x4 -> ShuffleNetV1."""
+
+_base_ = '../../_base_/pairs/cifar/resnet32x4_shufflenet-v1.py'
+
+model = dict(distiller={{_base_.fitnet_distiller}})

@@ -1,0 +1,27 @@
+"""TST as its reference code has it: VGG-13 -> MobileNetV2, CIFAR-100."""
+
+_base_ = [
+    '../../_base_/pairs/cifar/vgg13_mobilenet-v2.py',
+    '../../_base_/methods/tst_cifar_official.py',
+]
+
+model = dict(
+    type='mmtst.TSTDistill',
+    distiller={{_base_.kd_distiller}},
+    augmentation={{_base_.augmentation}},
+    objective={{_base_.objective}},
+)
+custom_hooks = [
+    dict(
+        type='mmtst.PolicySearchHook',
+        at=[30, 90],
+        epochs=30,
+        lr=0.01,
+        momentum=0.9,
+        clip_grad=None,
+    )
+]
+optim_wrapper = dict(
+    type='AmpOptimWrapper',
+    optimizer=dict(weight_decay=0.0001, nesterov=True),
+)
