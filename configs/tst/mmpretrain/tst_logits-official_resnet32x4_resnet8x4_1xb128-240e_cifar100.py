@@ -21,7 +21,4 @@ custom_hooks = [
         clip_grad=None,
     )
 ]
-optim_wrapper = dict(
-    type='AmpOptimWrapper',
-    optimizer=dict(weight_decay=0.0001, nesterov=True),
-)
+optim_wrapper = dict(optimizer=dict(weight_decay=0.0001, nesterov=True))

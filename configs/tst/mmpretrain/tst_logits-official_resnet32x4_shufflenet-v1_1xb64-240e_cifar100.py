@@ -24,6 +24,5 @@ custom_hooks = [
 train_dataloader = dict(batch_size=64)
 auto_scale_lr = dict(base_batch_size=64)
 optim_wrapper = dict(
-    type='AmpOptimWrapper',
-    optimizer=dict(lr=0.02, weight_decay=0.0001, nesterov=True),
+    optimizer=dict(lr=0.02, weight_decay=0.0001, nesterov=True)
 )

@@ -22,6 +22,5 @@ custom_hooks = [
     )
 ]
 optim_wrapper = dict(
-    type='AmpOptimWrapper',
-    optimizer=dict(lr=0.05, weight_decay=0.0001, nesterov=True),
+    optimizer=dict(lr=0.05, weight_decay=0.0001, nesterov=True)
 )
