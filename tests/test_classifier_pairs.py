@@ -12,11 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from pair_trainings import give_random_teacher, train_three_steps
 from PIL import Image
 
+from mmtst.registry import MODELS
+from mmtst.structures import LabelBatch
 from mmtst.testing.cifar import write_cifar100
 
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'tst' / 'mmpretrain'
@@ -144,3 +147,36 @@ def test_pairs_of_imagenet(pair: str, imagenet: Path, tmp_path: Path) -> None:
     # The student's own mixup and CutMix reach the algorithm, both views.
     mixing = runner.model.data_preprocessor.batch_augments
     assert (mixing is not None) == (pair == 'swin')
+
+
+FEATURES = sorted(
+    path
+    for method in ('fitnet', 'at', 'crd', 'reviewkd')
+    for path in (CONFIGS.parents[1] / method / 'mmpretrain').glob('*.py')
+)
+
+
+@pytest.mark.parametrize('path', FEATURES, ids=lambda p: p.stem)
+def test_feature_baselines_fit_their_pair(path: Path) -> None:
+    """Maps and connectors have the same sizes; all is learned from."""
+    cfg = Config.fromfile(path)
+    init_default_scope(cfg.default_scope)
+    model = dict(cfg.model, untrained_teacher=True)
+    del model['teacher_ckpt']
+    torch.manual_seed(0)
+    algorithm = MODELS.build(model).train()
+    labels = LabelBatch().set_gt_label(torch.tensor([3, 8]))
+    labels.set_field(torch.tensor([0, 1]), 'sample_idx')
+    losses = algorithm(torch.randn(2, 3, 32, 32), [labels], mode='loss')
+    (name,) = (key for key in losses if key.startswith('distill.'))
+    assert losses[name].isfinite()
+    losses[name].backward()
+    learning = [
+        *algorithm.distiller.connectors.parameters(),
+        next(algorithm.student.backbone.parameters()),
+    ]
+    for parameter in learning:
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()
+    assert learning[-1].grad.abs().sum() > 0
+    assert all(p.grad is None for p in algorithm.teacher.parameters())
