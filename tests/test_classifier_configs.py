@@ -76,9 +76,11 @@ def test_each_method_is_there_for_each_pair():
                 f'tst_logits-official_{pair}_1xb{batch}-240e_cifar100'
                 for pair, (batch, *_) in TABLE_1.items()
             }
+            expected |= {f'tst_logits-dist_{pair}' for pair in IMAGENET[:2]}
         assert stems(method) == expected
     for method, where in ON_FEATURES.items():
-        expected = {f'{method}_{where}_{pair}_{CIFAR}' for pair in TABLE_1}
+        pairs = [*TABLE_1] + ['resnet56_resnet20'] * (method == 'crd')
+        expected = {f'{method}_{where}_{pair}_{CIFAR}' for pair in pairs}
         assert stems(method) == expected
 
 
@@ -181,6 +183,15 @@ def test_the_papers_numbers_for_imagenet(name):
     # Student and teacher bring their normalization and the student its
     # mixing; a preprocessor at the top would go before.
     assert cfg.data_preprocessor is None
+
+
+def test_tst_takes_dist_in_the_place_of_kd():
+    for name in IMAGENET[:2]:
+        own = load(f'tst_logits-dist_{name}').model
+        tst, dist = (load(f'{m}_logits_{name}').model for m in ('tst', 'dist'))
+        assert own.distiller == dist.distiller
+        assert own.augmentation == tst.augmentation
+        assert own.objective == tst.objective
 
 
 @pytest.mark.parametrize(

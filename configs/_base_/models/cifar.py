@@ -18,7 +18,7 @@ _outputs = dict(out_indices=(0, 1, 2, 3))
 _head = dict(
     type='mmpretrain.LinearClsHead',
     num_classes=100,
-    loss=dict(type='mmpretrain.CrossEntropyLoss'),
+    loss=dict(type='mmpretrain.CrossEntropyLoss', loss_weight=1.0),
 )
 
 resnet20 = dict(

@@ -13,3 +13,8 @@ model = dict(
     teacher={{_base_.resnet56}},
     teacher_ckpt='work_dirs/resnet56_1xb128-240e_cifar100/epoch_240.pth',
 )
+
+# What the feature-based baseline of that table has to know of the pair.
+crd_distiller = dict(
+    connectors=dict(student=dict(dim_in=64), teacher=dict(dim_in=64))
+)
