@@ -1,4 +1,4 @@
-"""Measure what augmenting a batch and a Stage III step cost.
+r"""Measure what augmenting a batch and a Stage III step cost.
 
 All of one run's figures come from the same process and thread count, so the
 ratios mean something where absolute times do not. Each is the median over
@@ -7,6 +7,8 @@ spread is the interquartile range. The device is synchronised inside the
 timed region.
 
     python benchmarks/step_cost.py --out benchmarks/results/step_cost.json
+    python benchmarks/step_cost.py --task cls --batch 128 --side 32 \
+        --out benchmarks/results/step_cost_cls.json
 """
 
 from __future__ import annotations
@@ -30,15 +32,30 @@ from torch import Tensor
 from mmtst.augmentation import AugmentationEncoder
 from mmtst.models import build_model
 from mmtst.registry import MODELS
+from mmtst.structures import LabelBatch
 from mmtst.testing.detection import detection_batch
 from mmtst.version import __version__
 
 ROOT = Path(__file__).parents[1]
-TST = 'configs/demo/det/tst.py'
-KD = 'configs/demo/det/kd.py'
-BATCHES = {
-    '2x3x800x1333': (2, (800, 1344), (800, 1333)),
-    '8x3x320x320': (8, (320, 320), (320, 320)),
+_CIFAR = 'logits_wrn40-2_wrn16-2_1xb128-240e_cifar100.py'
+PAIRS = {
+    'det': {
+        'tst': 'configs/demo/det/tst.py',
+        'kd': 'configs/demo/det/kd.py',
+    },
+    'cls': {
+        'tst': f'configs/tst/mmpretrain/tst_{_CIFAR}',
+        'kd': f'configs/kd/mmpretrain/kd_{_CIFAR}',
+    },
+}
+# What is augmented: batch, padded size, valid size.
+Shape = tuple[int, tuple[int, int], tuple[int, int]]
+BATCHES: dict[str, dict[str, Shape]] = {
+    'det': {
+        '2x3x800x1333': (2, (800, 1344), (800, 1333)),
+        '8x3x320x320': (8, (320, 320), (320, 320)),
+    },
+    'cls': {'128x3x32x32': (128, (32, 32), (32, 32))},
 }
 
 
@@ -72,13 +89,14 @@ def measure(
 
 
 def augment_tasks(
-    shape: tuple[int, tuple[int, int], tuple[int, int]], device: str
+    task: str, shape: Shape, device: str
 ) -> dict[str, Callable[[], Any]]:
     """Make tasks that augment one batch, without and with gradient."""
     batch, size, valid = shape
-    encoder = AugmentationEncoder().to(device)
-    cfg = Config.fromfile(ROOT / TST)
+    cfg = Config.fromfile(ROOT / PAIRS[task]['tst'])
     init_default_scope(cfg.default_scope)
+    encoder: AugmentationEncoder = MODELS.build(cfg.model.augmentation)
+    encoder = encoder.to(device)
     preprocessor = dict(
         type='mmdet.DetDataPreprocessor',
         mean=[123.675, 116.28, 103.53],
@@ -111,18 +129,29 @@ def _as_mmrazors(model: ConfigDict, name: str) -> dict[str, Any]:
         return model
     return dict(
         type='mmrazor.SingleTeacherDistill',
+        _scope_='mmrazor',
         architecture=build_model(model.architecture, 'model.architecture'),
         teacher=build_model(model.teacher, 'model.teacher'),
         distiller=model.distiller,
     )
 
 
+def _batch(task: str, batch: int, side: int) -> tuple[Tensor, list[Any]]:
+    """Make images and what is to be learned from them."""
+    if task == 'det':
+        return detection_batch(batch, (side, side))
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch, 3, side, side, generator=generator)
+    labels = torch.randint(0, 100, (batch,), generator=generator)
+    return images, [LabelBatch().set_gt_label(labels)]
+
+
 def step_tasks(
-    batch: int, side: int, device: str
+    task: str, batch: int, side: int, device: str
 ) -> dict[str, Callable[[], Any]]:
     """Make tasks that take one training step: TST's, and mmrazor's KD."""
     models = {}
-    for name, path in (('tst', TST), ('kd', KD)):
+    for name, path in PAIRS[task].items():
         cfg = Config.fromfile(ROOT / path)
         init_default_scope(cfg.default_scope)
         cfg.model.update(teacher_ckpt=None, untrained_teacher=True)
@@ -130,7 +159,7 @@ def step_tasks(
         models[name] = MODELS.build(_as_mmrazors(cfg.model, name)).to(device)
         # mmrazor's own returns nothing.
         models[name].train()
-    inputs, samples = detection_batch(batch, (side, side))
+    inputs, samples = _batch(task, batch, side)
     inputs, samples = inputs.to(device), [s.to(device) for s in samples]
 
     def step(name: str, images: Tensor, targets: list[Any]) -> None:
@@ -151,6 +180,7 @@ def step_tasks(
 def main() -> None:
     """Measure and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--task', choices=PAIRS, default='det')
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--batch', type=int, default=4, help='originals')
     parser.add_argument('--side', type=int, default=320, help='pixels')
@@ -166,13 +196,15 @@ def main() -> None:
             mmtst=__version__,
         ),
         rounds=args.rounds,
-        step=dict(batch=args.batch, side=args.side, pair='configs/demo/det'),
+        step=dict(
+            batch=args.batch, side=args.side, pair=PAIRS[args.task]['tst']
+        ),
         seconds={},
         ratios={},
     )
-    tasks = step_tasks(args.batch, args.side, device)
-    for name, shape in BATCHES.items():
-        for task, run in augment_tasks(shape, device).items():
+    tasks = step_tasks(args.task, args.batch, args.side, device)
+    for name, shape in BATCHES[args.task].items():
+        for task, run in augment_tasks(args.task, shape, device).items():
             tasks[f'{task}_{name}'] = run
     results['seconds'] = measure(tasks, args.rounds, device)
     medians = {k: v['median'] for k, v in results['seconds'].items()}
@@ -181,6 +213,12 @@ def main() -> None:
         f'{name} / kd_step_on_doubled_batch': value / base
         for name, value in medians.items()
         if name != 'kd_step_on_doubled_batch'
+    }
+    # Originals: either step sees each of them twice.
+    results['images_per_second'] = {
+        name: args.batch / value
+        for name, value in medians.items()
+        if name.endswith(('_step', '_doubled_batch'))
     }
     text = json.dumps(results, indent=2)
     print(text)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
+from mmengine.fileio import load
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / 'configs' / 'tst' / 'mmpretrain' / 'ablations.yml'
@@ -48,7 +48,7 @@ def _plain(value: Any) -> str:
 
 def expand(file: Path = FILE) -> Iterator[Ablation]:
     """Yield every training that a file of ablations stands for."""
-    for entry in yaml.safe_load(file.read_text()):
+    for entry in load(file):
         rows = itertools.product(*(each.items() for each in entry['vary']))
         for config, row in itertools.product(entry['configs'], rows):
             folder = Path('configs', config.split('_')[0], 'mmpretrain')
