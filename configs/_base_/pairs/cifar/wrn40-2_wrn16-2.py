@@ -38,3 +38,5 @@ reviewkd_distiller = dict(
         loss_reviewkd=dict(loss=dict(num_levels=3, loss_weight=5.0))
     ),
 )
+# By the teacher.
+dkd_distiller = dict(distill_losses=dict(loss_dkd=dict(loss=dict(beta=6.0))))
