@@ -20,7 +20,7 @@ from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmtst.datasets import check_annotations, check_data
+from mmtst.datasets import check_annotations, check_data, check_label_maps
 from mmtst.engine.resume import TEMPLATES, find_checkpoint
 from mmtst.utils.errors import ConfigError
 
@@ -70,6 +70,7 @@ def prepare(args: argparse.Namespace) -> Config:
     check_file(*teacher_checkpoint(cfg))
     check_data(cfg, ('train', 'val'))
     check_annotations(cfg, ('train', 'val'))
+    check_label_maps(cfg, ('train', 'val'))
     return cfg
 
 

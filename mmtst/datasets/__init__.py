@@ -9,6 +9,7 @@ from mmtst.datasets.data_paths import (
     set_data_root,
 )
 from mmtst.datasets.digits import write_digits
+from mmtst.datasets.label_maps import check_label_maps
 from mmtst.datasets.shapes import (
     SHAPE_CLASSES,
     SHAPE_PALETTE,
@@ -27,6 +28,7 @@ __all__ = [
     'ShapesSettings',
     'check_annotations',
     'check_data',
+    'check_label_maps',
     'draw_scene',
     'iter_datasets',
     'keep_batch',
