@@ -106,6 +106,11 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
         seconds_per_step=round(
             sum(line['time'] for line in losses) / max(len(losses), 1), 3
         ),
+        # Of the device, where it has its own.
+        peak_memory_mb=max(
+            (line.get('memory', 0) for line in losses), default=0
+        )
+        or None,
         machine=f'{platform.machine()} CPU, {os.cpu_count()} cores'
         if not torch.cuda.is_available()
         else torch.cuda.get_device_name(),
