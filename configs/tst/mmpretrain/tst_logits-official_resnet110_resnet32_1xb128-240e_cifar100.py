@@ -11,14 +11,4 @@ model = dict(
     augmentation={{_base_.augmentation}},
     objective={{_base_.objective}},
 )
-custom_hooks = [
-    dict(
-        type='mmtst.PolicySearchHook',
-        at=[30, 90],
-        epochs=30,
-        lr=0.01,
-        momentum=0.9,
-        clip_grad=None,
-    )
-]
 optim_wrapper = dict(optimizer=dict(weight_decay=0.0001, nesterov=True))

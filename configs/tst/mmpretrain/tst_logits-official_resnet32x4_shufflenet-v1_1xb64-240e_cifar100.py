@@ -11,16 +11,6 @@ model = dict(
     augmentation={{_base_.augmentation}},
     objective={{_base_.objective}},
 )
-custom_hooks = [
-    dict(
-        type='mmtst.PolicySearchHook',
-        at=[30, 90],
-        epochs=30,
-        lr=0.01,
-        momentum=0.9,
-        clip_grad=None,
-    )
-]
 train_dataloader = dict(batch_size=64)
 auto_scale_lr = dict(base_batch_size=64)
 optim_wrapper = dict(
