@@ -160,6 +160,14 @@ def test_what_the_reference_code_trains(pair):
     assert cfg.model.teacher == plain.teacher
 
 
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_preprocessors_are_the_models_own(path):
+    """One at the top would take the place of the student's, mixup too."""
+    cfg = Config.fromfile(path)
+    assert cfg.data_preprocessor is None
+    assert cfg.model.get('data_preprocessor') is None
+
+
 @pytest.mark.parametrize('name', IMAGENET)
 def test_the_papers_numbers_for_imagenet(name):
     cfg = load(f'tst_logits_{name}')
@@ -180,9 +188,6 @@ def test_the_papers_numbers_for_imagenet(name):
         assert (search['at'], search.epochs) == ([10, 20], 5)
     loss = cfg.model.distiller.distill_losses.loss_kl
     assert (loss.tau, loss.loss_weight) == (1.0, 1.0)
-    # Student and teacher bring their normalization and the student its
-    # mixing; a preprocessor at the top would go before.
-    assert cfg.data_preprocessor is None
 
 
 def test_tst_takes_dist_in_the_place_of_kd():

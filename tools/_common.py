@@ -148,9 +148,12 @@ def student_model_cfg(cfg: Config) -> ConfigDict:
     if not is_distillation(cfg):
         return copy.deepcopy(cfg.model)
     model = _resolve(cfg, 'architecture')
-    # What the algorithm itself is given is what it uses.
-    if cfg.model.get('data_preprocessor') is not None:
-        model.data_preprocessor = copy.deepcopy(cfg.model.data_preprocessor)
+    # What the algorithm itself is given is what it uses, and mmengine's runner
+    # gives it the one at the top where it has none.
+    for given in (cfg.model, cfg):
+        if given.get('data_preprocessor') is not None:
+            model.data_preprocessor = copy.deepcopy(given.data_preprocessor)
+            break
     return model
 
 

@@ -82,8 +82,10 @@ def resolve_model_cfg(cfg: dict[str, Any], where: str) -> ConfigDict:
             where=f'{where}.cfg_path',
             got=path,
         )
-    if 'data_preprocessor' in file:
-        file.model.data_preprocessor = file.data_preprocessor
+    # As for mmengine's runner, what the model itself has goes before.
+    shared = file.get('data_preprocessor')
+    if shared is not None and file.model.get('data_preprocessor') is None:
+        file.model.data_preprocessor = shared
     # mmengine takes `_delete_` out of what it merges: the next one needs it.
     options = copy.deepcopy(cfg.get('cfg_options') or {})
     merged = Config(dict(model=file.model))

@@ -52,6 +52,28 @@ def test_local_files_work(tmp_path):
     assert cfg.to_dict() == dict(type='A', b=dict(c=1, d=2), _scope_='mmdet')
 
 
+@pytest.mark.parametrize(
+    ('top', 'own', 'used'),
+    [
+        ("dict(type='A')", None, 'A'),
+        # As for mmengine's runner.
+        ("dict(type='A')", "dict(type='B')", 'B'),
+        ('None', "dict(type='B')", 'B'),
+    ],
+)
+def test_preprocessor_is_the_models_own_or_that_at_the_top(
+    top, own, used, tmp_path
+):
+    path = tmp_path / 'model.py'
+    path.write_text(
+        "default_scope = 'mmpretrain'\n"
+        f'data_preprocessor = {top}\n'
+        f"model = dict(type='M', data_preprocessor={own})\n"
+    )
+    cfg = resolve_model_cfg(dict(cfg_path=str(path)), 'here')
+    assert cfg.data_preprocessor.type == used
+
+
 def test_built_models_come_back():
     class Model(BaseModel):
         def forward(self, inputs, data_samples=None, mode='tensor'):

@@ -215,3 +215,17 @@ def test_an_exported_segmentor_gives_the_same_logits(
         expected = model.student(images, mode='tensor')
     assert logits.shape[1] == 6
     assert torch.equal(logits, expected)
+
+
+def test_preprocessor_at_the_top_is_what_the_student_was_trained_with(
+    load_tool, distill_config
+):
+    cfg = Config.fromfile(distill_config)
+    own = dict(cfg.model.architecture).get('data_preprocessor')
+    assert cfg.model.get('data_preprocessor') is None
+    cfg.data_preprocessor = dict(
+        type='DetDataPreprocessor', mean=[1.0] * 3, std=[2.0] * 3
+    )
+    plain = load_tool('export_student').student_config(cfg)
+    assert plain.model.data_preprocessor == cfg.data_preprocessor
+    assert plain.model.data_preprocessor != own

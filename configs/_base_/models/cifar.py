@@ -8,6 +8,9 @@ have.
 _base_ = '../datasets/cifar100.py'
 
 _data = dict(data_preprocessor={{_base_.data_preprocessor}})
+# Each has its own: one at the top would take the place of the student's in a
+# distillation, and of what the student's mixes with it.
+data_preprocessor = None
 _pooled = dict(neck=dict(type='mmpretrain.GlobalAveragePooling'))
 _classifier = dict(
     type='mmpretrain.ImageClassifier', _scope_='mmpretrain', **_data, **_pooled

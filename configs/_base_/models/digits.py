@@ -18,6 +18,9 @@ _classifier = dict(
         topk=(1,),
     ),
 )
+# Each has its own: one at the top would take the place of the student's in a
+# distillation, and of what the student's mixes with it.
+data_preprocessor = None
 
 resnet20 = dict(
     backbone=dict(type='mmtst.CIFARResNet', depth=20), **_classifier

@@ -86,6 +86,7 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
             architecture=student,
             **kwargs,
         )
+        self._check_mixing()
         # mmrazor's own protection does nothing on this torch: an in-place
         # activation would overwrite the features that were recorded.
         disable_inplace(self.student)
@@ -119,6 +120,24 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
         )
         self._register_state_dict_hook(_leave_teacher_out)
         self._register_load_state_dict_pre_hook(self._keep_own_teacher)
+
+    def _check_mixing(self) -> None:
+        """Refuse to leave out the mixup or CutMix of a student's config."""
+        own = getattr(self.student, 'data_preprocessor', None)
+        lost = getattr(own, 'batch_augments', None)
+        used = getattr(self.data_preprocessor, 'batch_augments', None)
+        if lost is not None and used is None:
+            raise ConfigError(
+                'the student mixes images (train_cfg.augments), but images '
+                'go through the data preprocessor of the distillation, which '
+                'does not',
+                where='model.data_preprocessor, or data_preprocessor at the '
+                'top of the config',
+                got=type(self.data_preprocessor).__name__,
+                allowed="None, for the student's own; or one with "
+                'batch_augments',
+                fix='set data_preprocessor = None at the top of the config',
+            )
 
     @staticmethod
     def _load_teacher(
