@@ -166,6 +166,8 @@ class PolicySearch:
 
     def _measure(self, batch: dict[str, Any], step: int) -> StepOutcome:
         """Evaluate objective and gradient on this rank's batch."""
+        # Preprocessors draw too, where they mix images.
+        seed_all(self._seed('batch', step))
         inputs, data_samples = self.model.prepare_search_batch(batch)
         if len(data_samples) == 0:
             return StepOutcome()

@@ -106,7 +106,8 @@ def build_report(
         The report, the same on all ranks.
     """
     prepared = []
-    for batch in batches:
+    for index, batch in enumerate(batches):
+        seed_all(derive_seed(seed, 'batch', index, get_rank()))
         inputs, data_samples = model.prepare_search_batch(batch)
         if len(data_samples) > 0:
             prepared.append((inputs, data_samples))

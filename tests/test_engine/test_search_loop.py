@@ -7,6 +7,7 @@ import math
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -108,6 +109,28 @@ def test_draws_depend_on_seed_step_and_rank(make_model, monkeypatch) -> None:
     runs = [draws(1, 0), draws(2, 0), draws(1, 1)]
     assert draws(1, 0) == runs[0]
     assert len({each for run in runs for each in run}) == 15
+
+
+def test_what_the_preprocessor_draws_does_not_hang_on_what_was_before(
+    make_model, monkeypatch
+) -> None:
+    def drawn(before: int, seed: int) -> list[float]:
+        torch.manual_seed(before)
+        model = make_model()
+        numbers: list[float] = []
+        prepare = model.prepare_search_batch
+
+        def mixing(data: Any) -> Any:
+            numbers.append(float(torch.rand(())) + float(np.random.rand()))
+            return prepare(data)
+
+        monkeypatch.setattr(model, 'prepare_search_batch', mixing)
+        _run(model, _options(), seed)
+        return numbers
+
+    first = drawn(before=1, seed=3)
+    assert drawn(before=2, seed=3) == first
+    assert len({*first, *drawn(before=1, seed=4)}) == 10
 
 
 def test_ranks_are_averaged_in_one_message(make_model, monkeypatch) -> None:

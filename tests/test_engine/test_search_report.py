@@ -89,6 +89,28 @@ def test_columns_hold_the_means_over_common_batches_and_draws(
     assert report.columns['originals']['objects_kept'] == 1
 
 
+def test_what_the_preprocessor_draws_is_the_same_in_all_reports(
+    make_model, monkeypatch
+) -> None:
+    def drawn(before: int) -> list[float]:
+        torch.manual_seed(before)
+        model = make_model()
+        numbers: list[float] = []
+        prepare = model.prepare_search_batch
+
+        def mixing(data: Any) -> Any:
+            numbers.append(float(torch.rand(())))
+            return prepare(data)
+
+        monkeypatch.setattr(model, 'prepare_search_batch', mixing)
+        _report(model)
+        return numbers
+
+    first = drawn(before=1)
+    assert drawn(before=2) == first
+    assert first[0] != first[1]
+
+
 def test_expected_operators_is_number_times_mean_rate(make_model) -> None:
     columns = _report(make_model()).columns
     mean = float(_summary().end.probabilities.mean())
