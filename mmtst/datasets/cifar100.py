@@ -61,6 +61,8 @@ class CIFAR100(Dataset[Any]):
             for the first so many, or a list of names or indices.
         device: Where the images lie; ``None`` for where mmengine puts the
             model. Worker processes are for the CPU alone.
+        pipeline: What mmpretrain's inferencers, which look for it here, do to
+            pictures from elsewhere; this set does not use it.
 
     Raises:
         ConfigError: A file is not there or not as it is to be, or an option
@@ -78,7 +80,9 @@ class CIFAR100(Dataset[Any]):
         fraction_seed: int = 0,
         classes: int | Sequence[str | int] | None = None,
         device: str | None = None,
+        pipeline: Sequence[Any] | None = None,
     ) -> None:
+        del pipeline
         check_choice('train_dataloader.dataset.split', split, SPLITS)
         self._where = where = f'{_LOADERS[split]}.dataset'
         check_number(

@@ -17,7 +17,8 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DATASETS, DefaultScope
 from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
-from mmpretrain.models import ClsDataPreprocessor
+from mmpretrain.apis import ImageClassificationInferencer
+from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
@@ -474,11 +475,12 @@ def test_configs_read_the_data_from_where_they_say(
         cfg[loader].dataset.device = 'cpu'
         built = Runner.build_dataloader(cfg[loader], seed=0)
         assert sum(len(batch['inputs']) for batch in built) == count
-    assert cfg.train_dataloader.batch_size == 128
     options = cfg.train_dataloader.dataset
-    assert (options.crop_padding, options.flip) == (
-        (4, 0.5) if name == 'cifar100' else (4, 0)
-    )
+    assert (
+        cfg.train_dataloader.batch_size,
+        options.crop_padding,
+        options.flip,
+    ) == ((128, 4, 0.5) if name == 'cifar100' else (32, 4, 0))
 
 
 def test_the_normalization_is_the_literatures(make_runner) -> None:
@@ -506,3 +508,23 @@ def test_the_tiny_set_can_be_learned(root: str) -> None:
     distances = torch.cdist(images.float().mean((2, 3)), means)
     right = distances.argmin(1) == torch.tensor(labels)
     assert right.float().mean() > 0.9
+
+
+def test_inferencers_of_mmpretrain_see_pictures_as_the_set_gives_them(
+    root: str,
+) -> None:
+    """They read pictures as BGR; the set gives RGB."""
+    cfg = Config.fromfile(CONFIGS / 'digits.py')
+    model = ImageClassifier(backbone=dict(type='LeNet5'))
+    model._config = cfg
+    cfg.val_dataloader.dataset.data_root = root
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        inferencer = ImageClassificationInferencer(model, device='cpu')
+        dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    image = dataset[5]['inputs'].cpu()
+    picture = image.permute(1, 2, 0).numpy()[:, :, ::-1].copy()
+    (batch,) = inferencer.preprocess([picture])
+    assert torch.equal(batch['inputs'][0], image)
+    large = np.repeat(np.repeat(picture, 2, 0), 2, 1)
+    (batch,) = inferencer.preprocess([large])
+    assert torch.equal(batch['inputs'][0], image)

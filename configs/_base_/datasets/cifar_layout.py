@@ -6,6 +6,15 @@ config that takes it adds ``data_root``, ``data_preprocessor`` and the metric's
 """
 
 collate_fn = dict(type='mmtst.keep_batch')
+# The set itself uses none. It is for mmpretrain's inferencers, which read
+# pictures as BGR where these images are RGB.
+_inference = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=(32, 32)),
+    dict(type='NumpyToPIL', to_rgb=True),
+    dict(type='PILToNumpy'),
+    dict(type='PackInputs'),
+]
 
 train_dataloader = dict(
     batch_size=128,
@@ -23,7 +32,7 @@ val_dataloader = dict(
     drop_last=False,
     collate_fn=collate_fn,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='mmtst.CIFAR100', split='test'),
+    dataset=dict(type='mmtst.CIFAR100', split='test', pipeline=_inference),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='Accuracy')
