@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from mmengine.hooks import CheckpointHook, LoggerHook, RuntimeInfoHook
+from mmengine.hooks import LoggerHook, RuntimeInfoHook
 from torch import Tensor
 
 from mmtst.registry import HOOKS
@@ -19,7 +19,7 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):  # type: ignore[misc]
     mmengine's own hook asks for the value of every loss after every step,
     and each time a GPU is waited for: more than a small network's step takes.
     This one keeps the tensors and reads them, all in one transfer, when a
-    ``LoggerHook`` or a ``CheckpointHook`` is about to write, or an epoch or
+    ``LoggerHook`` is about to write, a checkpoint is saved, or an epoch or
     the training ends. The message hub gets the same values in the same order.
 
     Meant for networks whose step takes milliseconds:
@@ -35,12 +35,10 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):  # type: ignore[misc]
         """Find out how often somebody wants to know."""
         super().before_train(runner)
         self._pending = []
-        # Checkpoints hold the message hub, as it is before any hook is told.
         intervals = [
             hook.interval
             for hook in runner.hooks
             if isinstance(hook, LoggerHook)
-            or (isinstance(hook, CheckpointHook) and not hook.by_epoch)
         ]
         self._interval = max(math.gcd(*intervals), 1)
 
@@ -66,6 +64,15 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):  # type: ignore[misc]
         ) or self.end_of_epoch(runner.train_dataloader, batch_idx):
             self._flush(runner)
 
+    def before_save_checkpoint(
+        self, runner: Any, checkpoint: dict[str, Any]
+    ) -> None:
+        """Put in what has been kept: the hub was copied without it."""
+        if self._pending:
+            self._flush(runner)
+            hub = runner.message_hub.state_dict()
+            checkpoint['message_hub']['log_scalars'] = hub['log_scalars']
+
     def before_val(self, runner: Any) -> None:
         """Read what is left."""
         self._flush(runner)
@@ -78,7 +85,8 @@ class DeferredRuntimeInfoHook(RuntimeInfoHook):  # type: ignore[misc]
     def _flush(self, runner: Any) -> None:
         pending, self._pending = self._pending, []
         tensors = [
-            value.double().mean()
+            # In their own type: not every device has double precision.
+            (value if value.is_floating_point() else value.float()).mean()
             for outputs in pending
             for value in outputs.values()
             if isinstance(value, Tensor)

@@ -38,9 +38,17 @@ class Line(BaseModel):
         return logged | dict(constant=0.5)
 
 
-def train(tmp_path: Any, name: str, hook: Any, **train_cfg: Any) -> Runner:
+def train(
+    tmp_path: Any,
+    name: str,
+    hook: Any,
+    saves: dict[str, Any] | None = None,
+    **train_cfg: Any,
+) -> Runner:
     torch.manual_seed(0)
     by_epoch = train_cfg['by_epoch']
+    if saves is None:
+        saves = dict(interval=1 if by_epoch else 6, by_epoch=by_epoch)
     runner = Runner(
         model=Line(),
         work_dir=str(tmp_path / name),
@@ -54,11 +62,7 @@ def train(tmp_path: Any, name: str, hook: Any, **train_cfg: Any) -> Runner:
         default_hooks=dict(
             runtime_info=hook,
             logger=dict(type='LoggerHook', interval=3),
-            checkpoint=dict(
-                type='CheckpointHook',
-                interval=1 if by_epoch else 6,
-                by_epoch=by_epoch,
-            ),
+            checkpoint=dict(type='CheckpointHook', **saves),
         ),
         randomness=dict(seed=0),
         experiment_name=f'{tmp_path.name}_{name}',
@@ -76,29 +80,50 @@ def histories(hub: Any) -> dict[str, list[float]]:
 
 
 @pytest.mark.parametrize(
-    'train_cfg',
-    [dict(by_epoch=True, max_epochs=2), dict(by_epoch=False, max_iters=13)],
-    ids=['epochs', 'iterations'],
+    ('train_cfg', 'saves', 'last'),
+    [
+        (dict(by_epoch=True, max_epochs=2), None, 'epoch_1'),
+        (dict(by_epoch=False, max_iters=13), None, 'iter_6'),
+        (
+            dict(by_epoch=False, max_iters=13),
+            dict(by_epoch=False, interval=4),
+            'iter_8',
+        ),
+        # Iteration 9 is the second of its epoch; the log is written after
+        # the third and the sixth.
+        (
+            dict(by_epoch=True, max_epochs=2),
+            dict(by_epoch=False, interval=9),
+            'iter_9',
+        ),
+    ],
+    ids=['epochs', 'iterations', 'between logs', 'within epochs'],
 )
 def test_the_hub_and_checkpoints_hold_the_same(
-    tmp_path: Any, train_cfg: dict[str, Any]
+    tmp_path: Any,
+    train_cfg: dict[str, Any],
+    saves: dict[str, Any] | None,
+    last: str,
 ) -> None:
+    kinds = ('RuntimeInfoHook', 'mmtst.DeferredRuntimeInfoHook')
     runs = [
-        train(tmp_path, name, dict(type=name), **train_cfg)
-        for name in ('RuntimeInfoHook', 'mmtst.DeferredRuntimeInfoHook')
+        train(tmp_path, kind, dict(type=kind), saves, **train_cfg)
+        for kind in kinds
     ]
     expected, found = (histories(run.message_hub) for run in runs)
     assert len(expected['train/loss']) >= 13
     assert len(set(expected['train/loss'])) > 10
     assert found == expected
-    last = 'epoch_1.pth' if train_cfg['by_epoch'] else 'iter_6.pth'
     saved = [
         torch.load(
-            tmp_path / name / last, weights_only=False, map_location='cpu'
-        )['message_hub']['log_scalars']['train/loss']
-        for name in ('RuntimeInfoHook', 'mmtst.DeferredRuntimeInfoHook')
+            tmp_path / kind / f'{last}.pth',
+            weights_only=False,
+            map_location='cpu',
+        )['message_hub']['log_scalars']
+        for kind in kinds
     ]
-    assert list(saved[0].data[0]) == list(saved[1].data[0])
+    for name in ('train/loss', 'train/spread', 'train/constant', 'train/lr'):
+        assert list(saved[0][name].data[0]) == list(saved[1][name].data[0])
 
 
 def test_reads_only_when_it_is_time(
