@@ -266,7 +266,10 @@ class Study:
             return False
         line |= dict(
             seed=cell.seed,
-            options={k: str(v) for k, v in cell.options.items()},
+            # Files by their names alone: the folders are of one machine.
+            options={
+                k: str(v).rsplit('/', 1)[-1] for k, v in cell.options.items()
+            },
             seconds=round(seconds),
             commit=_commit(),
         )

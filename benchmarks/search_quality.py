@@ -221,7 +221,10 @@ def main() -> None:
     device = get_device()
     result = dict(
         config=Path(args.config).stem,
-        cfg_options={k: str(v) for k, v in args.cfg_options.items()},
+        # Files by their names alone: the folders are of one machine.
+        cfg_options={
+            k: str(v).rsplit('/', 1)[-1] for k, v in args.cfg_options.items()
+        },
         student=Path(args.student).name,
         steps=args.steps,
         batches=args.batches,
