@@ -10,6 +10,10 @@ from mmrazor.models.algorithms import SingleTeacherDistill
 from mmrazor.models.utils import add_prefix
 from torch import Tensor
 
+from mmtst.models.algorithms.classifier_checks import (
+    check_classes,
+    check_mixing,
+)
 from mmtst.models.algorithms.shared_rois import SharedRoIs
 from mmtst.models.algorithms.teacher_parts import leave_out_masks
 from mmtst.models.algorithms.teacher_pass import TeacherPass
@@ -86,7 +90,7 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
             architecture=student,
             **kwargs,
         )
-        self._check_mixing()
+        check_mixing(self.student, self.data_preprocessor)
         # mmrazor's own protection does nothing on this torch: an in-place
         # activation would overwrite the features that were recorded.
         disable_inplace(self.student)
@@ -106,6 +110,8 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
                 'config can stay',
             )
         recorders = self.distiller.teacher_recorders.recorders.values()
+        if any(recorder.source.startswith('head') for recorder in recorders):
+            check_classes(self.student, self.teacher)
         self._teacher_pass = TeacherPass(
             self.teacher,
             self.data_preprocessor,
@@ -120,24 +126,6 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
         )
         self._register_state_dict_hook(_leave_teacher_out)
         self._register_load_state_dict_pre_hook(self._keep_own_teacher)
-
-    def _check_mixing(self) -> None:
-        """Refuse to leave out the mixup or CutMix of a student's config."""
-        own = getattr(self.student, 'data_preprocessor', None)
-        lost = getattr(own, 'batch_augments', None)
-        used = getattr(self.data_preprocessor, 'batch_augments', None)
-        if lost is not None and used is None:
-            raise ConfigError(
-                'the student mixes images (train_cfg.augments), but images '
-                'go through the data preprocessor of the distillation, which '
-                'does not',
-                where='model.data_preprocessor, or data_preprocessor at the '
-                'top of the config',
-                got=type(self.data_preprocessor).__name__,
-                allowed="None, for the student's own; or one with "
-                'batch_augments',
-                fix='set data_preprocessor = None at the top of the config',
-            )
 
     @staticmethod
     def _load_teacher(

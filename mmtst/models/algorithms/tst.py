@@ -28,6 +28,7 @@ from mmtst.augmentation.object_guard import (
     check_guard,
     draw_keeping_objects,
 )
+from mmtst.models.algorithms.classifier_checks import check_classes
 from mmtst.models.algorithms.ignored_label import ignored_label
 from mmtst.models.algorithms.samples import (
     box_tensors,
@@ -96,6 +97,7 @@ class TSTDistill(TeacherStudentDistill):
     ) -> None:
         check_control(policy)
         super().__init__(architecture, teacher, distiller, **kwargs)
+        check_classes(self.student, self.teacher)  # of the objective
         encoder = dict(augmentation or {})
         encoder.setdefault('type', 'mmtst.AugmentationEncoder')
         self.augmentation = MODELS.build(encoder)

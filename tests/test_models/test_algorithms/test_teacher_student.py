@@ -194,33 +194,6 @@ def test_a_teacher_without_a_checkpoint_is_refused():
         build(untrained_teacher=False)
 
 
-def test_the_students_mixup_is_not_left_out_silently():
-    preprocessor = dict(
-        type='ClsDataPreprocessor', mean=[0.0], std=[1.0], num_classes=5
-    )
-    net = dict(
-        _scope_='mmpretrain',
-        type='ImageClassifier',
-        data_preprocessor=preprocessor,
-        backbone=dict(type='LeNet5', num_classes=-1),
-        head=dict(type='LinearClsHead', num_classes=5, in_channels=120),
-    )
-    options = dict(
-        architecture=dict(
-            net, train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8)])
-        ),
-        teacher=net,
-        distiller=distiller('head.fc', None),
-    )
-    assert build(**options).data_preprocessor.batch_augments is not None
-    # One at the top of a config is given to the algorithm.
-    top = dict(preprocessor, type='mmpretrain.ClsDataPreprocessor')
-    with pytest.raises(ConfigError, match='data_preprocessor = None'):
-        build(**options, data_preprocessor=top)
-    top['batch_augments'] = dict(augments=[dict(type='CutMix', alpha=1.0)])
-    assert build(**options, data_preprocessor=top).data_preprocessor.to_onehot
-
-
 def test_another_distiller_is_refused_by_name():
     cfg = dict(distiller(), type='mmrazor.ConfigurableDistiller')
     with pytest.raises(ConfigError, match='model.distiller.type'):
