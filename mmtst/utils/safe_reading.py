@@ -91,6 +91,7 @@ def _allowing() -> Iterator[None]:
     another package's ``getattr`` would be the real one. ``HistoryBuffer``
     keeps the statistics that a file brings for the whole class; they go.
     """
+    HistoryBuffer()  # The first in a process brings the class its own.
     statistics = dict(HistoryBuffer._statistics_methods)
     before = torch.serialization.get_safe_globals()
     own = {_name_of(entry) for entry in _ALLOWED}

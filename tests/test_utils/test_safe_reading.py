@@ -241,6 +241,16 @@ def test_a_file_does_not_change_how_statistics_work(tmp_path):
     assert HistoryBuffer._statistics_methods == known
 
 
+def test_statistics_work_where_a_file_brings_the_first_buffer(
+    tmp_path, monkeypatch
+):
+    """As in a process that resumes: the class is told by its first one."""
+    path = tmp_path / 'x.pth'
+    torch.save(dict(x=HistoryBuffer([1.0], [1])), path)
+    monkeypatch.setattr(HistoryBuffer, '_statistics_methods', {})
+    assert read(path)['x'].statistics('mean') == 1.0
+
+
 @pytest.mark.parametrize(
     'encoding', ['rot13', 'bz2', 'mmtst_none', '..os', 'unicode_escape']
 )
