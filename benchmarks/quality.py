@@ -167,6 +167,7 @@ class Study:
         self.file = results / f'{matrix["name"]}.jsonl'
         self.running: list[Running] = []
         self.failed: list[Cell] = []
+        self.stopped: list[Cell] = []
 
     def lines(self) -> dict[tuple[str, int], dict[str, Any]]:
         """Return the lines there are, by arm and seed.
@@ -207,6 +208,7 @@ class Study:
             if cell.key not in done
             and cell not in busy
             and cell not in self.failed
+            and cell not in self.stopped
         ]
 
     def _startable(self) -> list[Cell]:
@@ -253,6 +255,7 @@ class Study:
                 run.process.terminate()
                 run.process.wait()
                 self.running.remove(run)
+                self.stopped.append(run.cell)
                 print(f'stopped {run.cell.folder}', flush=True)
                 self._keep(run.cell, 0.0)
 
