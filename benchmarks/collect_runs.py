@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
+from mmtst.engine.resume import schedule_length
 from mmtst.version import __version__
 
 RESULTS = Path(__file__).parent / 'results'
@@ -81,7 +82,7 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
     # A run that was resumed may have evaluated a step twice: the later counts.
     evaluations = {e['step']: e for e in lines if metrics[0] in e}
     cfg = Config.fromfile(configs[0])
-    length = _length(cfg)
+    length = schedule_length(cfg)
     last = evaluations[max(evaluations)]
     if last['step'] != next(iter(length.values())):
         raise SystemExit(
@@ -117,13 +118,6 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
         torch=torch.__version__,
         mmtst=__version__,
     )
-
-
-def _length(cfg: Config) -> dict[str, int]:
-    """Return the schedule's length, in the unit that its loop counts in."""
-    if cfg.train_cfg.get('max_epochs') is not None:
-        return {'epochs': cfg.train_cfg.max_epochs}
-    return {'iterations': cfg.train_cfg.max_iters}
 
 
 def _image_size(cfg: Config) -> str:

@@ -32,6 +32,8 @@ from collect_runs import RESULTS, TASKS, read_run
 from mmengine.config import Config
 from mmengine.fileio import load
 
+from mmtst.engine.resume import final_checkpoint
+
 ROOT = Path(__file__).resolve().parents[1]
 _POLL = 0.5
 
@@ -65,10 +67,7 @@ class Cell:
         """Return what the training leaves at its end."""
         cfg = Config.fromfile(ROOT / self.config, import_custom_modules=False)
         cfg.merge_from_dict(dict(self.options))
-        epochs = cfg.train_cfg.get('max_epochs')
-        if epochs is None:
-            return self.folder / f'iter_{cfg.train_cfg.max_iters}.pth'
-        return self.folder / f'epoch_{epochs}.pth'
+        return final_checkpoint(cfg, self.folder)
 
     def command(self) -> list[str]:
         """Return the training's command line."""

@@ -26,6 +26,7 @@ class Task:
         metrics: What the log calls each column of the table.
         factor: What makes them percent.
         work_dir: Where all goes by default.
+        data: What the data are called in the plots.
         num_train: How many training images by default; this and the next two
             are ``None`` where the data are what they are.
         num_val: How many validation images by default.
@@ -36,6 +37,7 @@ class Task:
     metrics: Mapping[str, str]
     factor: float
     work_dir: str
+    data: str = 'shapes'
     num_train: int | None = None
     num_val: int | None = None
     size: int | None = None
@@ -66,6 +68,7 @@ TASKS = {
         metrics={'top-1': 'accuracy/top1'},
         factor=1.0,
         work_dir='demo_output_cls',
+        data='digits',
     ),
 }
 # What mmdet's metric writes into the log as it begins, and if it has nothing.

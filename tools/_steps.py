@@ -29,6 +29,7 @@ _ITERATION = re.compile(
 )
 _AP = re.compile(r'(?:Epoch|Iter)\(val\).*bbox_mAP: (-?[\d.]+)')
 _MIOU = re.compile(r'(?:Epoch|Iter)\(val\).*\bmIoU: ([\d.]+)')
+_TOP1 = re.compile(r'(?:Epoch|Iter)\(val\).*accuracy/top1: ([\d.]+)')
 _SEARCH = re.compile(r'(Search step \d+ of \d+: .*)')
 _LAST_LINES = 15
 
@@ -216,6 +217,8 @@ def digest(line: str) -> str | None:
             return f'iteration {step}: loss {float(loss):.3f}'
     if (found := _MIOU.search(line)) is not None:
         return f'mIoU {float(found[1]):.1f}'
+    if (found := _TOP1.search(line)) is not None:
+        return f'top-1 {float(found[1]):.1f}'
     if (found := _AP.search(line)) is not None:
         return f'AP {float(found[1]):.3f}'
     if (found := _SEARCH.search(line)) is not None:

@@ -31,6 +31,7 @@ from _common import resolve_models, run  # noqa: E402
 from mmengine.config import Config, DictAction  # noqa: E402
 
 from mmtst import __version__  # noqa: E402
+from mmtst.engine import resume  # noqa: E402
 
 DISTILLED = ('kd', 'tst')
 EXPORTED = Path('exported/student.pth')
@@ -161,7 +162,7 @@ def plan(args: argparse.Namespace) -> list[Step]:
             _tool(
                 'plot_policy',
                 work / 'tst',
-                '--labels=shapes',
+                f'--labels={TASKS[args.task].data}',
                 f'--out-dir={(work / PLOTS[0]).parent}',
             ),
             (work / PLOTS[0]).parent,
@@ -174,12 +175,8 @@ def plan(args: argparse.Namespace) -> list[Step]:
 
 def final_checkpoint(args: argparse.Namespace, name: str) -> Path:
     """Return where the checkpoint at a run's end lies."""
-    length = _read_config(args, name).train_cfg
-    if 'max_iters' in length:
-        file = f'iter_{length.max_iters}.pth'
-    else:
-        file = f'epoch_{length.max_epochs}.pth'
-    return Path(args.work_dir) / name / file
+    cfg = _read_config(args, name)
+    return resume.final_checkpoint(cfg, Path(args.work_dir) / name)
 
 
 def main(argv: list[str] | None = None) -> None:

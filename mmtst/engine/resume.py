@@ -1,10 +1,10 @@
-"""Find the checkpoint that a stopped training goes on from."""
+"""Find the checkpoints of a training: its newest, and its last."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmtst.utils.checkpoint import read_checkpoint
 from mmtst.utils.errors import ConfigError
@@ -22,6 +22,30 @@ class Found(NamedTuple):
 
     path: Path | None
     skipped: list[tuple[Path, str]]
+
+
+def schedule_length(cfg: Any) -> dict[str, int]:
+    """Return ``epochs`` or ``iterations`` of a training, as its loop counts.
+
+    Args:
+        cfg: The training's config.
+    """
+    epochs = cfg.train_cfg.get('max_epochs')
+    if epochs is not None:
+        return {'epochs': epochs}
+    return {'iterations': cfg.train_cfg.max_iters}
+
+
+def final_checkpoint(cfg: Any, work_dir: str | Path) -> Path:
+    """Return where a training leaves its last checkpoint.
+
+    Args:
+        cfg: The training's config.
+        work_dir: Of the training; need not exist.
+    """
+    ((unit, length),) = schedule_length(cfg).items()
+    template = TEMPLATES[0 if unit == 'epochs' else 1]
+    return Path(work_dir) / template.format(length)
 
 
 def find_checkpoint(

@@ -85,6 +85,15 @@ class LabelBatch(DataSample):  # type: ignore[misc]
         _refuse('pred_label')
 
 
+def num_images(sample: Any) -> int:
+    """Return how many images a data sample stands for.
+
+    Args:
+        sample: A ``LabelBatch``, or any sample of one image.
+    """
+    return sample.num_images if isinstance(sample, LabelBatch) else 1
+
+
 def _refuse(name: str) -> NoReturn:
     raise ConfigError(
         f'{_ONE_EACH[name]} need a data sample for each image, and this one '

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from mmengine.config import Config
 
-from mmtst.engine.resume import find_checkpoint
+from mmtst.engine.resume import final_checkpoint, find_checkpoint
 
 
 def save(path: Path, **meta: int) -> Path:
@@ -25,6 +27,21 @@ def test_the_one_written_last_wins(tmp_path: Path) -> None:
     save(tmp_path / 'best_coco_bbox_mAP_epoch_11.pth', epoch=11, iter=110)
     (tmp_path / 'last_checkpoint').write_text('/removed/epoch_12.pth')
     assert find_checkpoint(tmp_path) == (newest, [])
+
+
+@pytest.mark.parametrize(
+    ('train_cfg', 'name'),
+    [
+        (dict(max_epochs=12), 'epoch_12.pth'),
+        (dict(type='IterBasedTrainLoop', max_iters=300), 'iter_300.pth'),
+        (dict(max_epochs=None, max_iters=300), 'iter_300.pth'),
+    ],
+)
+def test_the_last_is_named_after_the_length(
+    tmp_path: Path, train_cfg: dict[str, Any], name: str
+) -> None:
+    cfg = Config(dict(train_cfg=train_cfg))
+    assert final_checkpoint(cfg, tmp_path) == tmp_path / name
 
 
 def test_names_follow_the_template(tmp_path: Path) -> None:

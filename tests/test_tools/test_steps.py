@@ -152,6 +152,11 @@ def test_environment_reaches_the_commands(steps, tmp_path):
         ),
         ('Iter(train) [ 110/1000]  lr: 1e-03  loss: 1.2345', None),
         ('Iter(val) [10/10]    aAcc: 85.2700  mIoU: 14.21', 'mIoU 14.2'),
+        (
+            'Epoch(val) [3][4/4]    accuracy/top1: 35.8500  '
+            'accuracy/top5: 74.7000',
+            'top-1 35.9',
+        ),
         ('Iter(val) [10/13]    eta: 0:00:01  time: 0.6006', None),
         (
             'INFO - Search step 50 of 100: objective 1.2, mean rate 0.5',

@@ -210,30 +210,3 @@ reviewkd_distiller = dict(
         )
     ),
 )
-
-# On ImageNet scores are not softened.
-kd_imagenet_distiller = dict(
-    **_compared_scores,
-    distill_losses=dict(
-        loss_kl=dict(type='mmrazor.KLDivergence', tau=1.0, loss_weight=1.0)
-    ),
-    loss_forward_mappings=dict(loss_kl=_score_mapping),
-)
-dist_imagenet_distiller = dict(
-    **_compared_scores,
-    distill_losses=dict(
-        loss_dist=dict(
-            type='mmrazor.DISTLoss',
-            inter_loss_weight=2.0,
-            intra_loss_weight=2.0,
-            tau=1.0,
-            loss_weight=1.0,
-        )
-    ),
-    loss_forward_mappings=dict(
-        loss_dist=dict(
-            logits_S=dict(from_student=True, recorder='fc'),
-            logits_T=dict(from_student=False, recorder='fc'),
-        )
-    ),
-)

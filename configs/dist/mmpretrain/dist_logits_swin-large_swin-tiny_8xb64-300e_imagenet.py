@@ -2,4 +2,4 @@
 
 _base_ = '../../_base_/pairs/imagenet/swin-large_swin-tiny.py'
 
-model = dict(distiller={{_base_.dist_imagenet_distiller}})
+model = dict(distiller={{_base_.dist_distiller}})

@@ -2,4 +2,4 @@
 
 _base_ = '../../_base_/pairs/imagenet/resnet50_mobilenet-v1.py'
 
-model = dict(distiller={{_base_.kd_imagenet_distiller}})
+model = dict(distiller={{_base_.kd_distiller}})

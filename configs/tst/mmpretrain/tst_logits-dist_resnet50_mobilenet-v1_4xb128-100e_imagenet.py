@@ -10,7 +10,7 @@ _base_ = [
 
 model = dict(
     type='mmtst.TSTDistill',
-    distiller={{_base_.dist_imagenet_distiller}},
+    distiller={{_base_.dist_distiller}},
     augmentation={{_base_.augmentation}},
     objective={{_base_.objective}},
 )

@@ -11,7 +11,7 @@ _base_ = [
 
 model = dict(
     type='mmtst.TSTDistill',
-    distiller={{_base_.kd_imagenet_distiller}},
+    distiller={{_base_.kd_distiller}},
     augmentation={{_base_.augmentation}},
     objective={{_base_.objective}},
 )

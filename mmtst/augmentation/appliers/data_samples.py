@@ -15,7 +15,7 @@ from torch import Tensor
 from mmtst.augmentation.appliers.instances import warp_instances
 from mmtst.augmentation.base import AugmentRecord
 from mmtst.geometry import apply_to_points, warp_label_map
-from mmtst.structures import LabelBatch
+from mmtst.structures import LabelBatch, num_images
 from mmtst.utils.errors import ConfigError
 
 _UNSUPPORTED = ('gt_edge_map', 'gt_depth_map', 'gt_panoptic_seg')
@@ -62,10 +62,7 @@ def apply_to_samples(
             than its image's valid region.
         ConfigError: If a sample has ground truth that cannot be warped.
     """
-    images = sum(
-        sample.num_images if isinstance(sample, LabelBatch) else 1
-        for sample in data_samples
-    )
+    images = sum(map(num_images, data_samples))
     if len(record) != images:
         raise ValueError(
             f'the record is of {len(record)} images, but there are '

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmtst.structures import LabelBatch
+from mmtst.structures import num_images
 
 
 def valid_sizes(inputs: Tensor, samples: Sequence[Any]) -> Tensor:
@@ -26,18 +26,13 @@ def valid_sizes(inputs: Tensor, samples: Sequence[Any]) -> Tensor:
     sizes = [
         tuple(sample.metainfo.get('img_shape', whole))[:2]
         for sample in samples
-        for _ in range(_images(sample))
+        for _ in range(num_images(sample))
     ]
     if all(size == whole for size in sizes):
         # Without a copy from the host, for which a GPU would be waited for.
         height, width = (inputs.new_full((len(sizes), 1), n) for n in whole)
         return torch.cat([height, width], dim=1)
     return inputs.new_tensor(sizes)
-
-
-def _images(sample: Any) -> int:
-    """Return how many images a sample stands for."""
-    return sample.num_images if isinstance(sample, LabelBatch) else 1
 
 
 def gt_boxes(sample: Any) -> Any:
@@ -61,7 +56,7 @@ def box_tensors(sizes: Tensor, samples: Sequence[Any]) -> list[Tensor]:
         B tensors (N_i, 4), (x1, y1, x2, y2) in pixels; none: (0, 4).
     """
     boxes = []
-    each = [s for s in samples for _ in range(_images(s))]
+    each = [s for s in samples for _ in range(num_images(s))]
     for sample, size in zip(each, sizes, strict=True):
         found = gt_boxes(sample)
         if found is not None:

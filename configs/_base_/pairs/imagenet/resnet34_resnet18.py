@@ -1,7 +1,7 @@
 """ResNet-34 -> ResNet-18 on ImageNet, a pair of the paper's Table 2."""
 
 _base_ = [
-    '../../distillers/classification.py',
+    '../../distillers/classification_imagenet.py',
     '../../schedules/imagenet_100e.py',
 ]
 

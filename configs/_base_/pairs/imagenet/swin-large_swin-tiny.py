@@ -4,7 +4,7 @@ The teacher was pretrained on ImageNet-22k.
 """
 
 _base_ = [
-    '../../distillers/classification.py',
+    '../../distillers/classification_imagenet.py',
     '../../schedules/imagenet_300e_swin.py',
 ]
 
