@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,7 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
         seconds_per_step=round(
             sum(line['time'] for line in losses) / max(len(losses), 1), 3
         ),
+        seconds=_wall_seconds(work_dir),
         # Of the device, where it has its own.
         peak_memory_mb=max(
             (line.get('memory', 0) for line in losses), default=0
@@ -118,6 +120,15 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
         torch=torch.__version__,
         mmtst=__version__,
     )
+
+
+def _wall_seconds(work_dir: Path) -> int:
+    """Return how long all starts of a run took, from the first line on."""
+    seconds = 0.0
+    for log in work_dir.glob('*/*.log'):
+        began = time.mktime(time.strptime(log.stem, '%Y%m%d_%H%M%S'))
+        seconds += log.stat().st_mtime - began
+    return round(seconds)
 
 
 def _image_size(cfg: Config) -> str:

@@ -1,16 +1,18 @@
 r"""Train the cells of a matrix, arm by seed, and keep a line of each.
 
-A matrix is a YAML file (``benchmarks/matrices``): a teacher, arms, seeds, and
-options of their configs. Each cell goes through ``tools/train.py`` into a work
-dir of its own, several side by side. A cell that has its line is never run
-again, one that was stopped or killed goes on from its newest checkpoint, so
-that long matrices can be run in pieces:
+A matrix is a YAML file (``benchmarks/matrices``; its keys: ``_cells.py``).
+Each cell goes through ``tools/train.py`` into a work dir of its own, several
+side by side. A cell that has its line is never run again, one that was
+stopped or killed goes on from its newest checkpoint, so that long matrices
+can be run in pieces:
 
     python benchmarks/quality.py benchmarks/matrices/cifar20.yml \
         --jobs 2 --budget-seconds 540
 
 Lines go to ``benchmarks/results/NAME.jsonl``, in the form of
 ``collect_runs.py``, last epoch, never best, and nothing there is overwritten.
+``report.py`` makes tables of them. Exits with 0 when all have a line, 75 when
+some are left, 1 when a training has failed.
 """
 
 from __future__ import annotations
@@ -18,204 +20,92 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-import os
-import statistics
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from collect_runs import RESULTS, TASKS, read_run
-from mmengine.config import Config
-from mmengine.fileio import load
+from _cells import ROOT, Cell, MatrixError, cells, read_matrix
+from _running import Running, peak_memory_mb
+from collect_runs import RESULTS, read_run
+from report import by_arm, compared, read_lines, spread, table
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
 
-from mmtst.engine.resume import final_checkpoint
-
-ROOT = Path(__file__).resolve().parents[1]
 _POLL = 0.5
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Say what one training is.
-
-    Attributes:
-        arm: Of the matrix, or ``teacher``.
-        seed: Of ``randomness``.
-        config: Path from the root of the project.
-        options: What is overridden, by path in the config.
-        folder: Its work dir.
-        needs: The work dir of the teacher, if it wants one.
-    """
-
-    arm: str
-    seed: int
-    config: str
-    options: Mapping[str, Any]
-    folder: Path
-    needs: Cell | None = None
-
-    @property
-    def key(self) -> tuple[str, int]:
-        """Return what tells the cell from the others of its matrix."""
-        return self.arm, self.seed
-
-    def final_checkpoint(self) -> Path:
-        """Return what the training leaves at its end."""
-        cfg = Config.fromfile(ROOT / self.config, import_custom_modules=False)
-        cfg.merge_from_dict(dict(self.options))
-        return final_checkpoint(cfg, self.folder)
-
-    def command(self) -> list[str]:
-        """Return the training's command line."""
-        options = {**self.options, 'randomness.seed': self.seed}
-        if self.needs is not None:
-            options['model.teacher_ckpt'] = self.needs.final_checkpoint()
-        given = [f'{k}={str(v).replace(" ", "")}' for k, v in options.items()]
-        train = [sys.executable, 'tools/train.py', self.config, '--resume']
-        folder = str(self.folder)
-        return [*train, '--work-dir', folder, '--cfg-options', *given]
-
-
-def cells(matrix: Mapping[str, Any], root: Path) -> Iterator[Cell]:
-    """Yield a matrix's cells, the teacher's first.
-
-    Args:
-        matrix: ``name``, ``seeds``, ``teacher``, ``arms``; ``options`` of all
-            of them, ``alone`` of single models, ``pair`` of distillations.
-        root: Of the work dirs.
-    """
-
-    def make(arm: str, seed: int, entry: Any, teacher: Cell | None) -> Cell:
-        options = {
-            **matrix.get('options', {}),
-            **matrix.get('pair' if teacher else 'alone', {}),
-            **entry.get('options', {}),
-        }
-        folder = root / arm.replace(',', '').replace(' ', '-') / str(seed)
-        return Cell(arm, seed, entry['config'], options, folder, teacher)
-
-    teacher = make('teacher', 0, matrix['teacher'], None)
-    yield teacher
-    for seed in matrix['seeds']:
-        for arm, entry in matrix['arms'].items():
-            wanted = entry.get('teacher', True)
-            yield make(arm, seed, entry, teacher if wanted else None)
-
-
-class Running:
-    """Follow a training that runs.
-
-    Args:
-        cell: What it is of.
-        process: The training.
-
-    Attributes:
-        began: When it was started.
-        interval: Seconds from checkpoint to checkpoint, the last time.
-    """
-
-    def __init__(self, cell: Cell, process: subprocess.Popen[bytes]) -> None:
-        self.cell = cell
-        self.process = process
-        self.began = time.time()
-        self.interval = 0.0
-        self._known = self._stamp()
-        self._since = self.began
-
-    def has_new_checkpoint(self) -> bool:
-        """Tell whether a checkpoint has come since this was last asked."""
-        stamp = self._stamp()
-        if stamp == self._known:
-            return False
-        now = time.time()
-        self._known, self.interval, self._since = stamp, now - self._since, now
-        return True
-
-    def _stamp(self) -> int | None:
-        file = self.cell.folder / 'last_checkpoint'
-        return file.stat().st_mtime_ns if file.exists() else None
 
 
 class Study:
     """Run the cells that have no line yet.
 
     Args:
-        matrix: See :func:`cells`.
+        file: Of the lines; what is there is kept.
+        cells: Each after those it needs.
         jobs: Trainings at a time.
         budget: Seconds after which all stops, each training where possible
             just after a checkpoint; ``None`` for no end.
-        root: Of the work dirs.
-        results: Folder of the lines.
+
+    Raises:
+        MatrixError: A line is of a cell with other options.
     """
 
     def __init__(
-        self,
-        matrix: Mapping[str, Any],
-        jobs: int,
-        budget: float | None,
-        root: Path,
-        results: Path = RESULTS,
+        self, file: Path, cells: list[Cell], jobs: int, budget: float | None
     ) -> None:
-        self.cells = list(cells(matrix, root / matrix['name']))
+        self.file = file
+        self.cells = cells
         self.jobs = jobs
         self.deadline = None if budget is None else time.time() + budget
-        self.file = results / f'{matrix["name"]}.jsonl'
         self.running: list[Running] = []
         self.failed: list[Cell] = []
         self.stopped: list[Cell] = []
+        self._mend()
+        self._check_lines()
 
     def lines(self) -> dict[tuple[str, int], dict[str, Any]]:
-        """Return the lines there are, by arm and seed.
+        """Return the lines there are, by arm and seed."""
+        return {(x['name'], x['seed']): x for x in read_lines(self.file)}
 
-        A line that a kill has cut short is left out, and taken away.
-        """
-        if not self.file.exists():
-            return {}
-        text = self.file.read_text()
-        whole = text[: text.rfind('\n') + 1]
-        if whole != text:
-            self.file.write_text(whole)
-        found = [json.loads(line) for line in whole.splitlines()]
-        return {(line['name'], line['seed']): line for line in found}
+    def left(self) -> list[Cell]:
+        """Return the cells without a line."""
+        done = self.lines()
+        return [cell for cell in self.cells if cell.key not in done]
 
-    def run(self) -> bool:
-        """Run until all have a line or time is up; tell whether all have."""
+    def run(self) -> None:
+        """Run until all have a line, or time is up."""
+        console = Console()
+        live = (
+            Live(console=console, get_renderable=self._table)
+            if console.is_terminal
+            else nullcontext()
+        )
         try:
-            while self._left() or self.running:
-                self._start()
-                time.sleep(_POLL)
-                self._collect()
-                if not self.running and not self._startable():
-                    break
+            with live:
+                while self._startable() or self.running:
+                    self._start()
+                    time.sleep(_POLL)
+                    self._collect()
         finally:
             for run in self.running:
-                run.process.terminate()
-            for run in self.running:
-                run.process.wait()
-        return not [c for c in self.cells if c.key not in self.lines()]
+                run.stop()
+                run.note_memory()
 
-    def _left(self) -> list[Cell]:
+    def _startable(self) -> list[Cell]:
         done = self.lines()
-        busy = [run.cell for run in self.running]
+        passed = [
+            *(run.cell.key for run in self.running),
+            *(cell.key for cell in (*self.failed, *self.stopped)),
+        ]
         return [
             cell
             for cell in self.cells
             if cell.key not in done
-            and cell not in busy
-            and cell not in self.failed
-            and cell not in self.stopped
-        ]
-
-    def _startable(self) -> list[Cell]:
-        done = self.lines()
-        return [
-            cell
-            for cell in self._left()
-            if (cell.needs is None or cell.needs.key in done)
+            and cell.key not in passed
+            and all(needed.key in done for needed in cell.needs.values())
             and not self._late()
         ]
 
@@ -225,79 +115,121 @@ class Study:
         )
 
     def _start(self) -> None:
-        for cell in self._startable()[: self.jobs - len(self.running)]:
-            if self._keep(cell, 0.0):
+        for cell in self._startable():
+            if len(self.running) >= self.jobs:
+                return
+            if self._keep(cell):
                 continue  # ended as its study was killed
-            cell.folder.mkdir(parents=True, exist_ok=True)
-            print(f'starts  {cell.arm}, seed {cell.seed}', flush=True)
-            with (cell.folder / 'output.log').open('ab') as log:
-                process = subprocess.Popen(
-                    cell.command(),
-                    cwd=ROOT,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, 'PYTHONPATH': str(ROOT)},
-                )
-            self.running.append(Running(cell, process))
+            try:
+                self.running.append(Running(cell))
+            except BlockingIOError:
+                continue  # runs still, for a study that was killed
+            self._say(f'starts  {cell.arm}, seed {cell.seed}')
 
     def _collect(self) -> None:
         for run in list(self.running):
-            code = run.process.poll()
-            if code is not None:
-                self.running.remove(run)
-                if code or not self._keep(run.cell, time.time() - run.began):
-                    self.failed.append(run.cell)
-                    print(f'failed  {run.cell.folder}/output.log', flush=True)
+            code = run.poll()
+            stop = code is None and (
+                self._late()
+                or (run.has_new_checkpoint() and self._late(run.interval))
+            )
+            if code is None and not stop:
                 continue
-            fresh = run.has_new_checkpoint()
-            if self._late() or (fresh and self._late(run.interval)):
-                run.process.terminate()
-                run.process.wait()
-                self.running.remove(run)
-                self.stopped.append(run.cell)
-                print(f'stopped {run.cell.folder}', flush=True)
-                self._keep(run.cell, 0.0)
+            if stop:
+                run.stop()
+            run.note_memory()
+            self.running.remove(run)
+            if self._keep(run.cell):
+                continue
+            (self.stopped if stop else self.failed).append(run.cell)
+            self._say(
+                f'{"stopped" if stop else "failed "} '
+                f'{run.cell.folder}/output.log'
+            )
 
-    def _keep(self, cell: Cell, seconds: float) -> bool:
+    def _keep(self, cell: Cell) -> bool:
         """Write the line of a cell, if it has ended."""
-        if not cell.final_checkpoint().exists():
+        if not cell.final_checkpoint.exists():
             return False
         try:
             line = read_run(cell.arm, cell.folder)
-        except SystemExit:
+        except SystemExit:  # killed before its evaluation
             return False
-        line |= dict(
-            seed=cell.seed,
-            # Files by their names alone: the folders are of one machine.
-            options={
-                k: str(v).rsplit('/', 1)[-1] for k, v in cell.options.items()
-            },
-            seconds=round(seconds),
-            commit=_commit(),
+        line['peak_memory_mb'] = line['peak_memory_mb'] or peak_memory_mb(
+            cell.folder
         )
+        line |= {
+            'seed': cell.seed,
+            'options': _portable(cell),
+            'from': cell.origin,
+            'commit': _commit(),
+        }
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open('a') as file:
             file.write(json.dumps(line) + '\n')
-        print(table(list(self.lines().values())), flush=True)
+        values = by_arm(list(self.lines().values()))[cell.arm]
+        self._say(
+            f'done    {cell.arm}, seed {cell.seed}: {values[cell.seed]:.2f}; '
+            f'all seeds {spread([*values.values()])}'
+        )
         return True
 
+    def _mend(self) -> None:
+        """Take away a line at the end that a kill has cut short."""
+        if self.file.exists():
+            text = self.file.read_text()
+            whole = text[: text.rfind('\n') + 1]
+            if whole != text:
+                self.file.write_text(whole)
 
-def table(lines: list[dict[str, Any]]) -> str:
-    """Return a Markdown table: each arm's mean over its seeds, and spread."""
-    metrics, percent = TASKS[lines[0]['task']]
-    name, title = next(iter(metrics.items()))
-    rows = [f'| arm | seeds | {title} |', '|---|--:|--:|']
-    for arm in dict.fromkeys(line['name'] for line in lines):
-        values = [
-            percent * line[name.split('/')[-1]]
-            for line in lines
-            if line['name'] == arm
-        ]
-        cell = f'{statistics.fmean(values):.2f}'
-        if len(values) > 1:
-            cell += f' +- {statistics.stdev(values):.2f}'
-        rows.append(f'| {arm} | {len(values)} | {cell} |')
-    return '\n'.join(rows)
+    def _check_lines(self) -> None:
+        done = self.lines()
+        for cell in self.cells:
+            line = done.get(cell.key)
+            if line is None:
+                continue
+            stem = Path(cell.config).stem
+            if (line['config'], line['options']) != (stem, _portable(cell)):
+                raise MatrixError(
+                    f'{self.file.name}: the line of {cell.arm}, seed '
+                    f'{cell.seed} is of other options than the matrix has '
+                    'now; give the matrix another name'
+                )
+
+    def _say(self, text: str) -> None:
+        if not sys.stdout.isatty():
+            print(text, flush=True)
+
+    def _table(self) -> Table:
+        """Return what is done and what runs, arm by arm."""
+        values = by_arm(list(self.lines().values()))
+        shown = Table('arm', 'done', 'mean', 'running: seed, at')
+        for arm in dict.fromkeys(cell.arm for cell in self.cells):
+            seeds = sum(cell.arm == arm for cell in self.cells)
+            done = list(values.get(arm, {}).values())
+            notes = [
+                f'{run.cell.seed}, {run.progress()}'
+                for run in self.running
+                if run.cell.arm == arm
+            ]
+            notes += ['failed' for cell in self.failed if cell.arm == arm]
+            shown.add_row(
+                arm,
+                f'{len(done)}/{seeds}',
+                spread(done) if done else '',
+                '; '.join(notes),
+            )
+        return shown
+
+
+def _portable(cell: Cell) -> dict[str, str]:
+    """Return a cell's options without the folders of one machine."""
+    return {
+        name: str(value).rsplit('/', 1)[-1]
+        if str(value).startswith('/')
+        else str(value)
+        for name, value in cell.options.items()
+    }
 
 
 def _commit() -> str | None:
@@ -312,15 +244,27 @@ def _commit() -> str | None:
     return described.stdout.strip() or None
 
 
+def _parsed(item: str) -> tuple[str, Any]:
+    key, _, value = item.partition('=')
+    try:
+        return key, ast.literal_eval(value)
+    except (SyntaxError, ValueError):
+        return key, value
+
+
 def main() -> None:
     """Run what is left of a matrix, and say what then is."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('matrix', type=Path, help='YAML file')
+    parser.add_argument(
+        '--arms', nargs='+', help='these alone, and what they need'
+    )
     parser.add_argument('--jobs', type=int, default=1, help='side by side')
     parser.add_argument('--budget-seconds', type=float, help='stop then')
     parser.add_argument(
         '--work-dir', type=Path, default=ROOT / 'work_dirs' / 'quality'
     )
+    parser.add_argument('--results', type=Path, default=RESULTS)
     parser.add_argument(
         '--set',
         nargs='+',
@@ -329,24 +273,31 @@ def main() -> None:
         help='options of all cells, in place of the matrix',
     )
     args = parser.parse_args()
-    matrix = load(str(args.matrix))
-    for item in args.set:
-        key, _, value = item.partition('=')
-        try:
-            given = ast.literal_eval(value)
-        except (SyntaxError, ValueError):
-            given = value
-        matrix.setdefault('options', {})[key] = given
-    work_dir = args.work_dir.resolve()
-    study = Study(matrix, args.jobs, args.budget_seconds, work_dir)
-    complete = study.run()
-    lines = study.lines()
-    if lines:
-        print(table(list(lines.values())))
-    left = [cell for cell in study.cells if cell.key not in lines]
+    # So that what runs is stopped too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        matrix = read_matrix(args.matrix)
+        given = dict(map(_parsed, args.set))
+        matrix['options'] = {**matrix.get('options', {}), **given}
+        work_dir = args.work_dir.resolve()
+        study = Study(
+            args.results / f'{matrix["name"]}.jsonl',
+            list(cells(matrix, work_dir, args.arms)),
+            args.jobs,
+            args.budget_seconds,
+        )
+        study.run()
+    except MatrixError as error:
+        sys.exit(f'quality: {error}')
+    except KeyboardInterrupt:
+        sys.exit('quality: interrupted; the same command goes on from here')
+    lines = list(study.lines().values())
+    if compared(matrix, lines):
+        print(table(matrix, lines))
+    left = study.left()
     for cell in left:
         print(f'left    {cell.arm}, seed {cell.seed}')
-    sys.exit(0 if complete else 1 if study.failed else 75)
+    sys.exit(1 if study.failed else 75 if left else 0)
 
 
 if __name__ == '__main__':

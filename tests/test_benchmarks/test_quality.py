@@ -1,133 +1,79 @@
 """A matrix is run whole, in pieces, and after being killed; lines stay."""
 
+from __future__ import annotations
+
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-import yaml
+from _cells import MatrixError, cells, read_matrix
+from quality import Study
+from studies import ARMS, ROOT, finish, kill, outcome, start, write_matrix
 
-from mmtst.testing.cifar import write_cifar100
-
-ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / 'benchmarks' / 'quality.py'
-PAIR = 'resnet56_resnet20_1xb128-240e_cifar100'
-CLASSES = 4
+MATRICES = sorted((ROOT / 'benchmarks' / 'matrices').glob('*.yml'))
 
 
 @pytest.fixture(scope='module')
 def matrix(tmp_path_factory):
-    """Write a matrix of two arms, of seconds each."""
-    root = tmp_path_factory.mktemp('matrix')
-    data = write_cifar100(root / 'data', num_classes=CLASSES, per_class=8)
-    options = {
-        'train_cfg.max_epochs': 2,
-        'train_cfg.val_interval': 2,
-        'param_scheduler.0.milestones': [1],
-        'train_dataloader.batch_size': 8,
-        'default_hooks.checkpoint.interval': 1,
-        'default_hooks.teacher_check.enabled': False,
-        'val_evaluator.topk': (1,),
-    }
-    for loader in ('train', 'val', 'test'):
-        options[f'{loader}_dataloader.dataset.data_root'] = str(data)
-    file = root / 'matrix.yml'
-    pair = {}
-    for side in ('architecture', 'teacher'):
-        pair[f'model.{side}.head.num_classes'] = CLASSES
-        pair[f'model.{side}.backbone.depth'] = 8
-    content = dict(
-        name='tiny',
-        seeds=[0],
-        options=options,
-        alone={'model.head.num_classes': CLASSES, 'model.backbone.depth': 8},
-        pair=pair,
-        teacher=dict(
-            config='configs/classifiers/resnet56_1xb128-240e_cifar100.py'
-        ),
-        arms={
-            'student alone': dict(
-                config='configs/classifiers/resnet20_1xb128-240e_cifar100.py',
-                teacher=False,
-            ),
-            'KD': dict(config=f'configs/kd/mmpretrain/kd_logits_{PAIR}.py'),
-        },
-    )
-    file.write_text(yaml.safe_dump(json.loads(json.dumps(content))))
-    return file
+    return write_matrix(tmp_path_factory.mktemp('matrix'))
 
 
-def start(matrix, folder, *arguments):
-    """Start the script on copies of its own results folder."""
-    code = (
-        'import sys; from pathlib import Path; '
-        f'sys.path.insert(0, {str(SCRIPT.parent)!r}); import quality; '
-        f'quality.Study.__init__.__defaults__ = (Path({str(folder)!r}),); '
-        'quality.main()'
-    )
-    return subprocess.Popen(
-        [sys.executable, '-c', code, str(matrix), '--jobs', '2']
-        + ['--work-dir', str(folder / 'work'), *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
-        start_new_session=True,
-    )
+@pytest.fixture(scope='module')
+def whole(matrix, tmp_path_factory):
+    """Return the folder of a study that was run in one go."""
+    folder = tmp_path_factory.mktemp('whole')
+    output = finish(start(matrix, folder))
+    assert '| TST | 1 |' in output
+    return folder
 
 
-def finish(process, expected=0):
-    output, _ = process.communicate(timeout=400)
-    assert process.returncode == expected, output
-    return output
-
-
-def outcome(folder):
-    """Return what a study has found, without when and how long."""
-    lines = [
-        json.loads(line)
-        for line in (folder / 'tiny.jsonl').read_text().splitlines()
-    ]
-    keys = [(line['name'], line['seed']) for line in lines]
-    assert len(set(keys)) == len(keys)
-    return {
-        key: (line['top1'], line['curve'])
-        for key, line in zip(keys, lines, strict=True)
-    }
-
-
-def test_whole_in_pieces_and_killed_are_the_same(matrix, tmp_path):
-    whole = tmp_path / 'whole'
-    output = finish(start(matrix, whole))
-    expected = outcome(whole)
-    assert set(expected) == {
-        ('teacher', 0),
-        ('student alone', 0),
-        ('KD', 0),
-    }
-    assert '| KD | 1 |' in output
-    # All is there: nothing is trained again.
+def test_all_cells_have_a_line_and_are_not_trained_again(matrix, whole):
+    assert set(outcome(whole)) == {'teacher', *ARMS}
     before = (whole / 'tiny.jsonl').read_bytes()
     assert 'starts' not in finish(start(matrix, whole))
     assert (whole / 'tiny.jsonl').read_bytes() == before
 
-    pieces = tmp_path / 'pieces'
-    output = finish(start(matrix, pieces, '--budget-seconds', '6'), 75)
-    assert 'left    KD, seed 0' in output
-    killed = start(matrix, pieces)
-    time.sleep(10)
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate()
-    lines = pieces / 'tiny.jsonl'
+
+def test_arms_part_at_the_end_of_their_prefix(whole):
+    """They go on from its weights, and only one of them searches."""
+    work = whole / 'work' / 'tiny'
+    assert not list((work / 'unsearched').rglob('search_*.json'))
+    assert list((work / 'TST').rglob('search_0.json'))
+    for arm in ('TST', 'unsearched'):
+        log = (work / arm / '0' / 'output.log').read_text()
+        assert 'resumed epoch: 1' in log
+        assert 'Epoch(train) [1]' not in log.replace('  ', ' ')
+    lines = [
+        json.loads(line)
+        for line in (whole / 'tiny.jsonl').read_text().splitlines()
+    ]
+    tst = next(line for line in lines if line['name'] == 'TST')
+    assert tst['from'] == 'prefix'
+    assert tst['seconds'] > 0
+    assert tst['peak_memory_mb'] > 100
+    assert str(whole) not in json.dumps(lines)
+
+
+def test_in_pieces_and_killed_it_ends_the_same(matrix, whole, tmp_path):
+    output = finish(start(matrix, tmp_path, '--budget-seconds', '6'), 75)
+    assert 'left    TST, seed 0' in output
+    # The second time its trainings live on, and it has to wait for them.
+    for trainings_too in (True, False):
+        process = start(matrix, tmp_path)
+        time.sleep(12)
+        kill(process, trainings_too)
+    lines = tmp_path / 'tiny.jsonl'
     if lines.exists():  # as if it had been killed while it wrote
-        lines.write_text(lines.read_text() + '{"name": "KD", "se')
-    finish(start(matrix, pieces))
-    assert outcome(pieces) == expected
+        lines.write_text(lines.read_text() + '{"name": "TST", "se')
+    finish(start(matrix, tmp_path))
+    assert outcome(tmp_path) == outcome(whole)
+
+
+def test_lines_of_other_options_are_refused(matrix, whole):
+    process = start(matrix, whole, '--set', 'train_cfg.max_epochs=4')
+    output = finish(process, 1)
+    assert 'give the matrix another name' in output
+    assert 'starts' not in output
 
 
 def test_a_training_that_fails_is_named(matrix, tmp_path):
@@ -135,4 +81,37 @@ def test_a_training_that_fails_is_named(matrix, tmp_path):
     output = finish(process, 1)
     assert 'failed' in output
     assert 'left    teacher, seed 0' in output
-    assert 'starts  KD' not in output
+    assert 'starts  TST' not in output
+
+
+@pytest.mark.parametrize('path', MATRICES, ids=lambda path: path.stem)
+def test_every_matrix_names_configs_that_are_there(path, tmp_path):
+    matrix = read_matrix(path)
+    found = list(cells(matrix, tmp_path))
+    assert {cell.seed for cell in found} == set(matrix['seeds'])
+    assert matrix['baseline'] in matrix['arms']
+    keys = [cell.key for cell in found]
+    for index, cell in enumerate(found):
+        assert (ROOT / cell.config).is_file()
+        assert {c.key for c in cell.needs.values()} <= set(keys[:index])
+    assert len({cell.folder for cell in found}) == len(found)
+    # No line of another time is in its way.
+    Study(
+        ROOT / 'benchmarks' / 'results' / f'{matrix["name"]}.jsonl',
+        found,
+        1,
+        None,
+    )
+
+
+def test_what_a_matrix_lacks_is_named(matrix, tmp_path):
+    content = read_matrix(matrix)
+    content['arms'] = {'a': {'config': 'tst', 'from': 'b'}}
+    with pytest.raises(MatrixError, match='"b" is not there'):
+        list(cells(content, tmp_path))
+    content['arms']['b'] = {'config': 'tst', 'from': 'a'}
+    with pytest.raises(MatrixError, match='"a" needs itself'):
+        list(cells(content, tmp_path))
+    content['arms'] = {'a': {'config': 'none'}}
+    with pytest.raises(MatrixError, match='no config among alone, tst'):
+        list(cells(content, tmp_path))

@@ -1,5 +1,6 @@
 """Act at given points of mmengine's training loops."""
 
+from mmtst.engine.hooks.compile_hook import CompileHook
 from mmtst.engine.hooks.deferred_runtime_info_hook import (
     DeferredRuntimeInfoHook,
 )
@@ -9,6 +10,7 @@ from mmtst.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
 from mmtst.engine.hooks.teacher_check_hook import TeacherCheckHook
 
 __all__ = [
+    'CompileHook',
     'DeferredRuntimeInfoHook',
     'ExactResumeHook',
     'PolicySearchHook',

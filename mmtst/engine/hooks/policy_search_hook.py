@@ -107,6 +107,8 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
 
     # Before the timer looks at the clock (NORMAL), after RuntimeInfoHook.
     priority = 'ABOVE_NORMAL'
+    # How a search goes about it, for those who compare with another way.
+    search_class = PolicySearch
 
     def __init__(
         self,
@@ -210,7 +212,7 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
             return
         model = search_model(runner)
         seed = derive_seed(self._common_seed, 'probe')
-        search = PolicySearch(
+        search = self.search_class(
             model,
             self._options(runner),
             seed=seed,
@@ -241,7 +243,7 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
             options.lr,
             mean_rate(model.augmentation.policy, model.augmentation.gate),
         )
-        search = PolicySearch(
+        search = self.search_class(
             model,
             options,
             seed=seed,

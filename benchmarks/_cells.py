@@ -1,0 +1,208 @@
+"""Say what a matrix of trainings consists of."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.fileio import load
+
+from mmtst.engine.resume import final_checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+TEACHER = 'teacher'
+_WORK_DIR_OF = re.compile(r'\{([^{}]+)\}')
+
+
+class MatrixError(ValueError):
+    """Say what is wrong with a matrix."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Say what one training is.
+
+    Attributes:
+        arm: Of the matrix, or ``teacher``.
+        seed: Of ``randomness``.
+        config: Path from the root of the project.
+        options: What is overridden, by path in the config; ``{ARM}`` stands
+            for the work dir of that arm's training of this seed.
+        folder: Its work dir.
+        needs: What has to have ended before, by arm.
+        origin: The arm whose last checkpoint it goes on from.
+    """
+
+    arm: str
+    seed: int
+    config: str
+    options: Mapping[str, Any]
+    folder: Path
+    needs: Mapping[str, Cell] = field(default_factory=dict)
+    origin: str | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Return what tells the cell from the others of its matrix."""
+        return self.arm, self.seed
+
+    @cached_property
+    def final_checkpoint(self) -> Path:
+        """Return what the training leaves at its end."""
+        cfg = Config.fromfile(ROOT / self.config, import_custom_modules=False)
+        cfg.merge_from_dict(dict(self.options))
+        return final_checkpoint(cfg, self.folder)
+
+    @property
+    def command(self) -> list[str]:
+        """Return the training's command line."""
+        options = {**self.options, 'randomness.seed': self.seed}
+        if TEACHER in self.needs:
+            teacher = str(self.needs[TEACHER].final_checkpoint)
+            options.setdefault('model.teacher_ckpt', teacher)
+        given = [
+            f'{key}={self._filled_in(value)}' for key, value in options.items()
+        ]
+        train = [sys.executable, 'tools/train.py', self.config, '--resume']
+        folder = str(self.folder)
+        return [*train, '--work-dir', folder, '--cfg-options', *given]
+
+    def _filled_in(self, value: Any) -> str:
+        if not isinstance(value, str):
+            return str(value).replace(' ', '')
+        return _WORK_DIR_OF.sub(
+            lambda name: str(self.needs[name[1]].folder), value
+        )
+
+
+def read_matrix(path: str | Path) -> dict[str, Any]:
+    """Read a matrix, with the arms of the files it includes.
+
+    A matrix is a YAML file with ``name``, ``seeds``, ``options`` of all of
+    it; ``configs``, by short names: their ``file``, a path from the root, and
+    ``options``; ``teacher``, an arm of its own that is trained once, with
+    seed 0; ``arms``; ``include``, files of further arms beside it, and
+    ``without``, which of those to leave out. For ``report.py``: ``baseline``,
+    an arm, and ``paper``, its figures by arm.
+
+    An arm has a ``config``, one of the short names, and its ``options``;
+    ``teacher: false`` if it needs none; ``from``, another arm that it goes on
+    from, with the same seed.
+
+    Raises:
+        MatrixError: Something is missing or unknown.
+    """
+    path = Path(path)
+    matrix: dict[str, Any] = load(str(path))
+    arms: dict[str, Any] = {}
+    for name in matrix.get('include', ()):
+        arms |= load(str(path.parent / name))
+    # What the matrix itself says of an arm comes over what it includes.
+    for name, entry in matrix.get('arms', {}).items():
+        entry = entry or {}
+        options = {
+            **arms.get(name, {}).get('options', {}),
+            **entry.get('options', {}),
+        }
+        arms[name] = {**arms.get(name, {}), **entry, 'options': options}
+    matrix['arms'] = arms
+    for name in matrix.get('without', ()):
+        del arms[name]
+    known = {
+        'name', 'seeds', 'options', 'configs', 'teacher', 'arms', 'include',
+        'without', 'baseline', 'paper',
+    }  # fmt: skip
+    if unknown := set(matrix) - known:
+        raise MatrixError(f'{path.name}: unknown keys: {sorted(unknown)}')
+    return matrix
+
+
+def cells(
+    matrix: Mapping[str, Any],
+    root: Path,
+    arms: Sequence[str] | None = None,
+) -> Iterator[Cell]:
+    """Yield a matrix's cells, each after those it needs.
+
+    Args:
+        matrix: Of :func:`read_matrix`.
+        root: Of the work dirs.
+        arms: Those that are wanted; all if ``None``.
+
+    Raises:
+        MatrixError: An arm goes on from one that is not there, or needs
+            itself.
+    """
+    made: dict[tuple[str, int], Cell] = {}
+    teacher = matrix.get('teacher')
+    if teacher is not None:
+        made[TEACHER, 0] = _cell(matrix, root, TEACHER, 0, teacher, {})
+    for seed in matrix['seeds']:
+        for arm in matrix['arms'] if arms is None else arms:
+            _make(matrix, root, arm, seed, made, ())
+    yield from made.values()
+
+
+def _make(
+    matrix: Mapping[str, Any],
+    root: Path,
+    arm: str,
+    seed: int,
+    made: dict[tuple[str, int], Cell],
+    above: tuple[str, ...],
+) -> Cell:
+    """Return an arm's cell, after having made those it needs."""
+    if (arm, seed) in made:
+        return made[arm, seed]
+    entry = matrix['arms'].get(arm)
+    if entry is None or arm in above:
+        what = 'is not there' if entry is None else 'needs itself'
+        raise MatrixError(f'{matrix["name"]}: the arm "{arm}" {what}')
+    needs: dict[str, Cell] = {}
+    if entry.get('teacher', True):
+        needs[TEACHER] = made[TEACHER, 0]
+    for name in _named(entry):
+        needs[name] = _make(matrix, root, name, seed, made, (*above, arm))
+    made[arm, seed] = _cell(matrix, root, arm, seed, entry, needs)
+    return made[arm, seed]
+
+
+def _named(entry: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the arms that an entry names."""
+    if 'from' in entry:
+        yield entry['from']
+    for value in entry.get('options', {}).values():
+        if isinstance(value, str):
+            yield from _WORK_DIR_OF.findall(value)
+
+
+def _cell(
+    matrix: Mapping[str, Any],
+    root: Path,
+    arm: str,
+    seed: int,
+    entry: Mapping[str, Any],
+    needs: Mapping[str, Cell],
+) -> Cell:
+    config = matrix['configs'].get(entry.get('config'))
+    if config is None:
+        raise MatrixError(
+            f'{matrix["name"]}: the arm "{arm}" has no config among '
+            f'{", ".join(matrix["configs"])}'
+        )
+    options = {
+        **matrix.get('options', {}),
+        **config.get('options', {}),
+        **entry.get('options', {}),
+    }
+    name = re.sub(r'[^\w.]+', '-', arm)
+    folder = root / matrix['name'] / name / str(seed)
+    return Cell(
+        arm, seed, config['file'], options, folder, needs, entry.get('from')
+    )

@@ -1,0 +1,237 @@
+r"""Make tables and plots of the result lines that ``quality.py`` has kept.
+
+    python benchmarks/report.py benchmarks/matrices/cifar20.yml \
+        --plot docs/assets/results/cifar20.png
+
+The table has each arm's mean +- standard deviation over its seeds, their
+number, the paper's figure where the matrix names one, and the difference to
+the matrix' ``baseline``: paired by seed, with the smallest difference that so
+many seeds with that spread would find in four of five cases (two-sided t
+test, 5 %). Lines of different schedules are refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from _cells import TEACHER, read_matrix
+from collect_runs import RESULTS, TASKS
+from matplotlib.figure import Figure
+from scipy.optimize import brentq
+from scipy.stats import nct, t
+
+POWER = 0.8
+LEVEL = 0.05
+Line = Mapping[str, Any]
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Read result lines, without one at the end that a kill has cut short."""
+    if not file.exists():
+        return []
+    text = file.read_text()
+    whole = text[: text.rfind('\n') + 1]
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def metric_of(lines: Sequence[Line]) -> tuple[str, str, float]:
+    """Return the key, the title and the factor of the metric that decides.
+
+    Raises:
+        SystemExit: The lines are of several tasks.
+    """
+    tasks = {line['task'] for line in lines}
+    if len(tasks) != 1:
+        raise SystemExit(f'lines of different tasks: {sorted(tasks)}')
+    metrics, factor = TASKS[tasks.pop()]
+    name, title = next(iter(metrics.items()))
+    return name.split('/')[-1], title, factor
+
+
+def by_arm(lines: Sequence[Line]) -> dict[str, dict[int, float]]:
+    """Return the metric of each arm and seed, in percent."""
+    if not lines:
+        return {}
+    key, _, factor = metric_of(lines)
+    values: dict[str, dict[int, float]] = {}
+    for line in lines:
+        values.setdefault(line['name'], {})[line['seed']] = factor * line[key]
+    return values
+
+
+def spread(values: Sequence[float]) -> str:
+    """Format a mean, with the standard deviation where there is one."""
+    text = f'{statistics.fmean(values):.2f}'
+    if len(values) > 1:
+        text += f' +- {statistics.stdev(values):.2f}'
+    return text
+
+
+def detectable(sd: float, seeds: int, paired: bool = False) -> float:
+    """Return the smallest true difference of means that would be found.
+
+    Args:
+        sd: Standard deviation over seeds: of each arm, or of the
+            differences where they are paired.
+        seeds: Of each arm; at least 2.
+        paired: Whether the same seeds are compared one by one.
+    """
+    freedom = seeds - 1 if paired else 2 * seeds - 2
+    error = sd * math.sqrt(1 / seeds if paired else 2 / seeds)
+    critical = t.ppf(1 - LEVEL / 2, freedom)
+
+    def missed(shift: float) -> float:
+        # The tail on the wrong side is nothing where most are found.
+        return float(nct.cdf(critical, freedom, shift)) - (1 - POWER)
+
+    high = 1.0
+    while missed(high) > 0:
+        high *= 1.5
+    shift = brentq(missed, 0, high)
+    return float(shift * error)
+
+
+def check_schedules(lines: Sequence[Line]) -> None:
+    """Raise unless lines may stand in one table.
+
+    Raises:
+        SystemExit: Their schedules differ.
+    """
+    schedules: dict[str, str] = {}
+    for line in lines:
+        length = {k: line[k] for k in ('epochs', 'iterations') if k in line}
+        schedule = json.dumps([length, line['schedule']], sort_keys=True)
+        schedules.setdefault(schedule, line['name'])
+    if len(schedules) > 1:
+        names = ', '.join(schedules.values())
+        raise SystemExit(f'different schedules: {names}: no table of them')
+
+
+def compared(matrix: Mapping[str, Any], lines: Sequence[Line]) -> list[Line]:
+    """Return the lines of the arms that a table compares.
+
+    Not of those that others only go on from: they end before.
+    """
+    origins = {
+        arm.get('from') for arm in matrix['arms'].values() if 'from' in arm
+    }
+    return [
+        line
+        for line in lines
+        if line['name'] in matrix['arms'] and line['name'] not in origins
+    ]
+
+
+def table(matrix: Mapping[str, Any], lines: Sequence[Line]) -> str:
+    """Return the Markdown table of a matrix.
+
+    Raises:
+        SystemExit: There are no lines, or they do not belong into one table.
+    """
+    kept = compared(matrix, lines)
+    if not kept:
+        raise SystemExit(f'{matrix["name"]}: no lines yet')
+    check_schedules(kept)
+    _, title, _ = metric_of(kept)
+    values = by_arm(kept)
+    paper = matrix.get('paper', {})
+    baseline = matrix.get('baseline')
+    reference = values.get(baseline, {})
+    heads = ['arm', 'seeds', title]
+    heads += ['paper'] * bool(paper)
+    if reference:
+        heads += [f'against {baseline}', 'detectable']
+    rows = [
+        '| ' + ' | '.join(heads) + ' |',
+        '|---|' + '--:|' * (len(heads) - 1),
+    ]
+    teacher = [line for line in lines if line['name'] == TEACHER]
+    if teacher:
+        key, _, factor = metric_of(teacher)
+        row = [TEACHER, '1', f'{factor * teacher[0][key]:.2f}']
+        row += [str(paper.get(TEACHER, ''))] * bool(paper)
+        row += [''] * (len(heads) - len(row))
+        rows.append('| ' + ' | '.join(row) + ' |')
+    for arm in (arm for arm in matrix['arms'] if arm in values):
+        row = [arm, str(len(values[arm])), spread([*values[arm].values()])]
+        row += [str(paper.get(arm, ''))] * bool(paper)
+        if reference:
+            row += _against(values[arm], reference, arm == baseline)
+        rows.append('| ' + ' | '.join(row) + ' |')
+    return '\n'.join(rows)
+
+
+def _against(
+    values: Mapping[int, float], reference: Mapping[int, float], same: bool
+) -> list[str]:
+    """Return the cells of the difference to the baseline."""
+    differences = [
+        values[seed] - reference[seed] for seed in values if seed in reference
+    ]
+    if same or not differences:
+        return ['', '']
+    mean = statistics.fmean(differences)
+    if len(differences) < 2:
+        return [f'{mean:+.2f}', '']
+    sd = statistics.stdev(differences)
+    least = detectable(sd, len(differences), paired=True)
+    return [f'{mean:+.2f} +- {sd:.2f}', f'{least:.2f}']
+
+
+def plot(matrix: Mapping[str, Any], lines: Sequence[Line], path: Path) -> None:
+    """Draw each arm's metric over the training: mean and range of seeds."""
+    kept = compared(matrix, lines)
+    _, title, factor = metric_of(kept)
+    unit = 'epochs' if 'epochs' in kept[0] else 'iterations'
+    figure = Figure(figsize=(7, 4.2), layout='constrained')
+    axis = figure.add_subplot()
+    colors = mpl.colormaps['tab20'].colors  # type: ignore[attr-defined]
+    arms = [a for a in matrix['arms'] if a in {x['name'] for x in kept}]
+    for index, arm in enumerate(arms):
+        curves: dict[int, list[float]] = {}
+        for line in kept:
+            for step, value in line['curve'] * (line['name'] == arm):
+                curves.setdefault(step, []).append(factor * value)
+        steps = sorted(curves)
+        middle = [statistics.fmean(curves[step]) for step in steps]
+        color = colors[index % len(colors)]
+        axis.plot(steps, middle, color=color, label=arm, linewidth=1.5)
+        axis.fill_between(
+            steps,
+            [min(curves[step]) for step in steps],
+            [max(curves[step]) for step in steps],
+            color=color,
+            alpha=0.15,
+            linewidth=0,
+        )
+    axis.set_xlabel(unit)
+    axis.set_ylabel(title)
+    axis.spines[['top', 'right']].set_visible(False)
+    axis.legend(frameon=False, fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100, format='png')
+
+
+def main() -> None:
+    """Print the table, and draw the plot if it is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('matrix', type=Path, help='YAML file')
+    parser.add_argument('--results', type=Path, default=RESULTS)
+    parser.add_argument('--plot', type=Path, help='PNG file')
+    args = parser.parse_args()
+    matrix = read_matrix(args.matrix)
+    lines = read_lines(args.results / f'{matrix["name"]}.jsonl')
+    print(table(matrix, lines))
+    if args.plot:
+        plot(matrix, lines, args.plot)
+
+
+if __name__ == '__main__':
+    main()

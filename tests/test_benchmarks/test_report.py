@@ -1,0 +1,113 @@
+"""Lines become a table: means, paired differences, what could be found."""
+
+from __future__ import annotations
+
+import math
+import statistics
+
+import numpy as np
+import pytest
+from report import detectable, plot, read_lines, table
+
+SCHEDULE = {'optimizer': {'type': 'SGD', 'lr': 0.1}, 'batch_size': 128}
+MATRIX = {
+    'name': 'tiny',
+    'seeds': [0, 1, 2],
+    'baseline': 'KD',
+    'paper': {'TST': 76.58},
+    'arms': {
+        'prefix': {'config': 'tst'},
+        'KD': {'config': 'kd'},
+        'TST': {'config': 'tst', 'from': 'prefix'},
+    },
+}
+
+
+def line(name, seed, top1, epochs=12):
+    return {
+        'name': name,
+        'task': 'classification',
+        'seed': seed,
+        'epochs': epochs,
+        'schedule': SCHEDULE,
+        'top1': top1,
+        'curve': [[epochs // 2, top1 - 10], [epochs, top1]],
+    }
+
+
+def lines(**values):
+    return [
+        line(name, seed, value)
+        for name, column in values.items()
+        for seed, value in enumerate(column)
+    ]
+
+
+def row(text, arm):
+    (found,) = [x for x in text.splitlines() if x.startswith(f'| {arm} |')]
+    return [cell.strip() for cell in found.strip('|').split('|')]
+
+
+def test_differences_are_paired_by_seed():
+    made = lines(KD=[70.0, 72.0, 74.0], TST=[71.0, 73.5, 74.5])
+    made += [line('teacher', 0, 80.0, 240), line('prefix', 0, 30.0, 2)]
+    text = table(MATRIX, made)
+    assert 'prefix' not in text
+    assert row(text, 'teacher')[:3] == ['teacher', '1', '80.00']
+    assert row(text, 'KD') == ['KD', '3', '72.00 +- 2.00', '', '', '']
+    sd = statistics.stdev([1.0, 1.5, 0.5])
+    assert row(text, 'TST') == [
+        'TST',
+        '3',
+        '73.00 +- 1.80',
+        '76.58',
+        f'+1.00 +- {sd:.2f}',
+        f'{detectable(sd, 3, paired=True):.2f}',
+    ]
+
+
+def test_a_seed_that_only_one_arm_has_is_left_out_of_the_difference():
+    text = table(MATRIX, lines(KD=[70.0], TST=[71.0, 90.0]))
+    assert row(text, 'TST')[-2:] == ['+1.00', '']
+
+
+def test_schedules_are_not_mixed():
+    made = lines(KD=[70.0]) + [line('TST', 0, 75.0, epochs=24)]
+    with pytest.raises(SystemExit, match='different schedules: KD, TST'):
+        table(MATRIX, made)
+    made[1] = line('TST', 0, 75.0)
+    made[1]['schedule'] = {**SCHEDULE, 'batch_size': 64}
+    with pytest.raises(SystemExit, match='different schedules: KD, TST'):
+        table(MATRIX, made)
+
+
+@pytest.mark.parametrize(
+    ('seeds', 'paired', 'expected'),
+    [(3, False, 0.77), (5, False, 0.51), (5, True, 0.42)],
+)
+def test_what_could_be_found_at_a_quarter_of_a_point(seeds, paired, expected):
+    # Differences of pairs that correlate by a half have the arms' spread.
+    assert detectable(0.25, seeds, paired) == pytest.approx(expected, abs=5e-3)
+
+
+def test_four_of_five_differences_of_that_size_are_found():
+    """By simulation, not by the formula."""
+    rng = np.random.default_rng(0)
+    shift = detectable(1.0, 5, paired=True)
+    drawn = rng.normal(shift, 1.0, (20_000, 5))
+    t = drawn.mean(1) / (drawn.std(1, ddof=1) / math.sqrt(5))
+    critical = 2.776  # of Student's t, 4 degrees of freedom, two-sided 5 %
+    assert np.mean(t > critical) == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_line_cut_short_is_left_out(tmp_path):
+    file = tmp_path / 'x.jsonl'
+    assert read_lines(file) == []
+    file.write_text('{"name": "KD"}\n{"name": "TS')
+    assert read_lines(file) == [{'name': 'KD'}]
+
+
+def test_the_plot_is_drawn(tmp_path):
+    path = tmp_path / 'deep' / 'curves.png'
+    plot(MATRIX, lines(KD=[70.0, 72.0], TST=[71.0, 73.0]), path)
+    assert path.read_bytes()[:4] == b'\x89PNG'
