@@ -36,7 +36,8 @@ class Cell:
             for the work dir of that arm's training of this seed.
         folder: Its work dir.
         needs: What has to have ended before, by arm.
-        origin: The arm whose last checkpoint it goes on from.
+        origin: The arm that it goes on from.
+        fork: After which epoch (or iteration) of that.
     """
 
     arm: str
@@ -46,6 +47,7 @@ class Cell:
     folder: Path
     needs: Mapping[str, Cell] = field(default_factory=dict)
     origin: str | None = None
+    fork: int | None = None
 
     @property
     def key(self) -> tuple[str, int]:
@@ -53,11 +55,37 @@ class Cell:
         return self.arm, self.seed
 
     @cached_property
-    def final_checkpoint(self) -> Path:
-        """Return what the training leaves at its end."""
+    def cfg(self) -> Config:
+        """Return the whole config."""
         cfg = Config.fromfile(ROOT / self.config, import_custom_modules=False)
         cfg.merge_from_dict(dict(self.options))
-        return final_checkpoint(cfg, self.folder)
+        return cfg
+
+    @cached_property
+    def final_checkpoint(self) -> Path:
+        """Return what the training leaves at its end."""
+        return final_checkpoint(self.cfg, self.folder)
+
+    @cached_property
+    def fork_checkpoint(self) -> Path | None:
+        """Return what it goes on from.
+
+        Raises:
+            MatrixError: The other arm leaves nothing there.
+        """
+        if self.origin is None or self.fork is None:
+            return None
+        origin = self.needs[self.origin]
+        saves = origin.cfg.default_hooks.checkpoint
+        if self.fork % saves.interval or saves.get('max_keep_ckpts', -1) > 0:
+            raise MatrixError(
+                f'{self.arm}: the arm "{self.origin}" has to keep its '
+                f'checkpoint at {self.fork}, but saves one every '
+                f'{saves.interval} and keeps '
+                f'{saves.get("max_keep_ckpts", -1)} (-1: all)'
+            )
+        final = origin.final_checkpoint
+        return final.with_name(f'{final.stem.split("_")[0]}_{self.fork}.pth')
 
     @property
     def command(self) -> list[str]:
@@ -87,13 +115,14 @@ def read_matrix(path: str | Path) -> dict[str, Any]:
     A matrix is a YAML file with ``name``, ``seeds``, ``options`` of all of
     it; ``configs``, by short names: their ``file``, a path from the root, and
     ``options``; ``teacher``, an arm of its own that is trained once, with
-    seed 0; ``arms``; ``include``, files of further arms beside it, and
+    seed 0; ``arms``; ``fork``, the epoch (or iteration) after which some of
+    them part; ``include``, files of further arms beside it, and
     ``without``, which of those to leave out. For ``report.py``: ``baseline``,
     an arm, and ``paper``, its figures by arm.
 
     An arm has a ``config``, one of the short names, and its ``options``;
     ``teacher: false`` if it needs none; ``from``, another arm that it goes on
-    from, with the same seed.
+    from at the ``fork``, with the same seed.
 
     Raises:
         MatrixError: Something is missing or unknown.
@@ -116,7 +145,7 @@ def read_matrix(path: str | Path) -> dict[str, Any]:
         del arms[name]
     known = {
         'name', 'seeds', 'options', 'configs', 'teacher', 'arms', 'include',
-        'without', 'baseline', 'paper',
+        'without', 'fork', 'baseline', 'paper',
     }  # fmt: skip
     if unknown := set(matrix) - known:
         raise MatrixError(f'{path.name}: unknown keys: {sorted(unknown)}')
@@ -204,5 +233,12 @@ def _cell(
     name = re.sub(r'[^\w.]+', '-', arm)
     folder = root / matrix['name'] / name / str(seed)
     return Cell(
-        arm, seed, config['file'], options, folder, needs, entry.get('from')
+        arm,
+        seed,
+        config['file'],
+        options,
+        folder,
+        needs,
+        entry.get('from'),
+        matrix['fork'] if 'from' in entry else None,
     )

@@ -66,11 +66,16 @@ class Running:
         """Put in what the training goes on from, and note what it is."""
         cell = self.cell
         note = cell.folder / 'cell.json'
-        made_of = {'config': cell.config, 'options': dict(cell.options)}
-        whole = json.dumps({**made_of, 'from': cell.origin}, indent=2)
+        made_of = {
+            'config': cell.config,
+            'options': dict(cell.options),
+            'from': cell.origin,
+            'fork': cell.fork,
+        }
+        whole = json.dumps(made_of, indent=2)
         if not note.exists():
-            if cell.origin is not None:
-                source = cell.needs[cell.origin].final_checkpoint
+            source = cell.fork_checkpoint
+            if source is not None:
                 part = cell.folder / 'origin.part'
                 shutil.copy2(source, part)
                 part.rename(cell.folder / source.name)

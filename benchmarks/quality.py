@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -105,9 +106,19 @@ class Study:
             for cell in self.cells
             if cell.key not in done
             and cell.key not in passed
-            and all(needed.key in done for needed in cell.needs.values())
+            and self._has_what_it_needs(cell, done)
             and not self._late()
         ]
+
+    def _has_what_it_needs(
+        self, cell: Cell, done: Mapping[tuple[str, int], Any]
+    ) -> bool:
+        fork = cell.fork_checkpoint
+        return (fork is None or fork.exists()) and all(
+            needed.key in done
+            for arm, needed in cell.needs.items()
+            if arm != cell.origin
+        )
 
     def _late(self, seconds: float = 0) -> bool:
         return (
@@ -162,6 +173,7 @@ class Study:
             'seed': cell.seed,
             'options': _portable(cell),
             'from': cell.origin,
+            'fork': cell.fork,
             'commit': _commit(),
         }
         self.file.parent.mkdir(parents=True, exist_ok=True)

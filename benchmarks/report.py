@@ -115,18 +115,8 @@ def check_schedules(lines: Sequence[Line]) -> None:
 
 
 def compared(matrix: Mapping[str, Any], lines: Sequence[Line]) -> list[Line]:
-    """Return the lines of the arms that a table compares.
-
-    Not of those that others only go on from: they end before.
-    """
-    origins = {
-        arm.get('from') for arm in matrix['arms'].values() if 'from' in arm
-    }
-    return [
-        line
-        for line in lines
-        if line['name'] in matrix['arms'] and line['name'] not in origins
-    ]
+    """Return the lines of the arms: not the teacher's, nor of others."""
+    return [line for line in lines if line['name'] in matrix['arms']]
 
 
 def table(matrix: Mapping[str, Any], lines: Sequence[Line]) -> str:

@@ -19,16 +19,14 @@ PAIR = 'resnet56_resnet20_1xb128-240e_cifar100'
 CLASSES = 4
 ARMS = {
     'student alone': {'config': 'alone', 'teacher': False},
-    'prefix': {
-        'config': 'tst',
-        'options': {'train_cfg.max_epochs': 1, 'custom_hooks.0.at': []},
-    },
     'unsearched': {
         'config': 'tst',
-        'from': 'prefix',
-        'options': {'custom_hooks.0.at': []},
+        'options': {
+            'custom_hooks.0.at': [],
+            'default_hooks.checkpoint.max_keep_ckpts': -1,
+        },
     },
-    'TST': {'config': 'tst', 'from': 'prefix'},
+    'TST': {'config': 'tst', 'from': 'unsearched'},
     'replayed': {
         'config': 'tst',
         'options': {
@@ -42,8 +40,7 @@ ARMS = {
 def write_matrix(folder: Path) -> Path:
     """Write a matrix of cells of seconds each, and its data.
 
-    The teacher and one arm take their data as classifiers do, the others
-    start from a common prefix, and one of them searches.
+    One of the arms searches, and goes on from another after its first epoch.
     """
     data = write_cifar100(folder / 'data', num_classes=CLASSES, per_class=8)
     options: dict[str, Any] = {
@@ -65,6 +62,7 @@ def write_matrix(folder: Path) -> Path:
         'name': 'tiny',
         'seeds': [0],
         'baseline': 'unsearched',
+        'fork': 1,
         'options': options,
         'configs': {
             'alone': {

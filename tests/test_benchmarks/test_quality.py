@@ -34,21 +34,20 @@ def test_all_cells_have_a_line_and_are_not_trained_again(matrix, whole):
     assert (whole / 'tiny.jsonl').read_bytes() == before
 
 
-def test_arms_part_at_the_end_of_their_prefix(whole):
-    """They go on from its weights, and only one of them searches."""
+def test_arms_part_at_the_fork(whole):
+    """What one has learned until then the other has too."""
     work = whole / 'work' / 'tiny'
     assert not list((work / 'unsearched').rglob('search_*.json'))
     assert list((work / 'TST').rglob('search_0.json'))
-    for arm in ('TST', 'unsearched'):
-        log = (work / arm / '0' / 'output.log').read_text()
-        assert 'resumed epoch: 1' in log
-        assert 'Epoch(train) [1]' not in log.replace('  ', ' ')
+    log = (work / 'TST' / '0' / 'output.log').read_text()
+    assert 'resumed epoch: 1' in log
+    assert 'Epoch(train) [1]' not in log.replace('  ', ' ')
     lines = [
         json.loads(line)
         for line in (whole / 'tiny.jsonl').read_text().splitlines()
     ]
     tst = next(line for line in lines if line['name'] == 'TST')
-    assert tst['from'] == 'prefix'
+    assert (tst['from'], tst['fork']) == ('unsearched', 1)
     assert tst['seconds'] > 0
     assert tst['peak_memory_mb'] > 100
     assert str(whole) not in json.dumps(lines)
@@ -92,7 +91,8 @@ def test_every_matrix_names_configs_that_are_there(path, tmp_path):
     assert matrix['baseline'] in matrix['arms']
     keys = [cell.key for cell in found]
     for index, cell in enumerate(found):
-        assert (ROOT / cell.config).is_file()
+        assert cell.final_checkpoint.parent == cell.folder
+        assert (cell.fork_checkpoint is None) == (cell.origin is None)
         assert {c.key for c in cell.needs.values()} <= set(keys[:index])
     assert len({cell.folder for cell in found}) == len(found)
     # No line of another time is in its way.
@@ -112,6 +112,10 @@ def test_what_a_matrix_lacks_is_named(matrix, tmp_path):
     content['arms']['b'] = {'config': 'tst', 'from': 'a'}
     with pytest.raises(MatrixError, match='"a" needs itself'):
         list(cells(content, tmp_path))
+    content['arms'] = {**ARMS, 'unsearched': {'config': 'tst'}}
+    (tst,) = (c for c in cells(content, tmp_path) if c.arm == 'TST')
+    with pytest.raises(MatrixError, match='has to keep its checkpoint at 1'):
+        _ = tst.fork_checkpoint
     content['arms'] = {'a': {'config': 'none'}}
     with pytest.raises(MatrixError, match='no config among alone, tst'):
         list(cells(content, tmp_path))

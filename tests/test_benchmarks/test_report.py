@@ -16,9 +16,8 @@ MATRIX = {
     'baseline': 'KD',
     'paper': {'TST': 76.58},
     'arms': {
-        'prefix': {'config': 'tst'},
         'KD': {'config': 'kd'},
-        'TST': {'config': 'tst', 'from': 'prefix'},
+        'TST': {'config': 'tst'},
     },
 }
 
@@ -50,9 +49,9 @@ def row(text, arm):
 
 def test_differences_are_paired_by_seed():
     made = lines(KD=[70.0, 72.0, 74.0], TST=[71.0, 73.5, 74.5])
-    made += [line('teacher', 0, 80.0, 240), line('prefix', 0, 30.0, 2)]
+    made += [line('teacher', 0, 80.0, 240), line('other', 0, 30.0, 2)]
     text = table(MATRIX, made)
-    assert 'prefix' not in text
+    assert 'other' not in text
     assert row(text, 'teacher')[:3] == ['teacher', '1', '80.00']
     assert row(text, 'KD') == ['KD', '3', '72.00 +- 2.00', '', '', '']
     sd = statistics.stdev([1.0, 1.5, 0.5])

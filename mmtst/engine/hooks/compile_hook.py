@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from torch._functorch import config as functorch_config
 
 from mmtst.engine.run_context import bare_model
 from mmtst.registry import HOOKS
@@ -60,6 +61,8 @@ class CompileHook(Hook):  # type: ignore[misc]
                     'its parts',
                 )
             part.compile(**self.options)
+        # A search takes several gradients of one graph.
+        functorch_config.donated_buffer = False
 
     def before_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None

@@ -118,6 +118,21 @@ def test_networks_are_compiled_whole_and_each_alone(
     assert layers == [convolutions, convolutions]
 
 
+def test_a_graph_can_be_differentiated_twice() -> None:
+    """The compiler proper would give its memory away in the first pass."""
+    part = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 1))
+    inputs = torch.randn(2, 4, requires_grad=True)
+    (expected,) = torch.autograd.grad(part(inputs).sum(), inputs)
+    model = nn.Module()
+    model.part = part
+    runner = SimpleNamespace(model=model)
+    CompileHook(modules=['part']).before_train(runner)
+    total = part(inputs).sum()
+    for _ in range(2):
+        (found,) = torch.autograd.grad(total, inputs, retain_graph=True)
+        torch.testing.assert_close(found, expected)
+
+
 def test_a_part_that_is_not_there_is_named(model: TSTDistill) -> None:
     hook = CompileHook(modules=['student.neck.last'])
     with pytest.raises(ConfigError, match=r'student\.neck\.last'):
