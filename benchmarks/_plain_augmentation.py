@@ -8,6 +8,7 @@ each computed on the images that chose it, their gated differences added up
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmtst.augmentation import (
@@ -17,7 +18,6 @@ from mmtst.augmentation import (
     AugmentationEncoder,
     AugmentRecord,
 )
-from mmtst.augmentation.composition import _convolve as convolve
 from mmtst.augmentation.fixed_ops import cutout, equalize
 from mmtst.geometry import valid_mask, warp_images
 
@@ -92,4 +92,10 @@ def _color(
     kernels = encoder.meta_encoders[name](
         record.magnitudes[rows, own], None, record.apply_gates[rows, own]
     )
-    return raw + convolve(raw, valid, kernels)
+    mask = valid.to(raw.dtype)
+    inputs = torch.cat([(raw - 0.5) * mask, mask], dim=1)
+    change = [
+        F.conv2d(inputs[i : i + 1], kernels[i], padding=kernels.shape[-1] // 2)
+        for i in range(len(raw))
+    ]
+    return raw + torch.cat(change)

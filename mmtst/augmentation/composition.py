@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mmtst.augmentation.base import AFFINE_OPERATORS, OPERATORS, AugmentRecord
-from mmtst.augmentation.color_encoder import KERNEL
+from mmtst.augmentation.convolution import convolve
 from mmtst.augmentation.fixed_ops import cutout, equalize, invert_kernel
 from mmtst.augmentation.image_space import ImageSpace
-from mmtst.geometry import valid_mask, warp_images
+from mmtst.geometry import mask_of_padded, warp_images
 
 _AFFINE = len(AFFINE_OPERATORS)
 _EQUALIZE = OPERATORS.index('Equalize')
@@ -18,13 +17,16 @@ _INVERT = OPERATORS.index('Invert')
 _CUTOUT = OPERATORS.index('Cutout')
 
 
-def warp_open(images: Tensor, record: AugmentRecord, fill: Tensor) -> Tensor:
+def warp_open(
+    images: Tensor, record: AugmentRecord, fill: Tensor | float
+) -> Tensor:
     """Warp by the summed matrix the images that have an open affine gate.
 
     Args:
         images: (B, 3, H, W), float32 at least.
         record: Of the batch.
-        fill: (3,), what comes in from outside, in the units of the images.
+        fill: A number or (3,), what comes in from outside, in the units of
+            the images.
 
     Returns:
         (B, 3, H, W); the input itself where nothing is open.
@@ -42,14 +44,15 @@ def warp_open(images: Tensor, record: AugmentRecord, fill: Tensor) -> Tensor:
 
 
 def sum_warped_images(
-    images: Tensor, record: AugmentRecord, fill: Tensor
+    images: Tensor, record: AugmentRecord, fill: Tensor | float
 ) -> Tensor:
     """Add b_i (warp_i(x) - x) of each affine operator, Eq. 5.
 
     Args:
         images: (B, 3, H, W), float32 at least.
         record: Of the batch, resolved for ``image_sum``.
-        fill: (3,), what comes in from outside, in the units of the images.
+        fill: A number or (3,), what comes in from outside, in the units of
+            the images.
 
     Returns:
         (B, 3, H, W); the input itself where nothing is open.
@@ -112,14 +115,16 @@ def add_color(
         return images
     gates = record.gates[rows].to(dtype)
     sizes = record.sizes[rows]
-    raw = space.to_raw(source[rows])
-    valid = valid_mask(sizes, *images.shape[-2:]).unsqueeze(1)
-    total = torch.zeros_like(raw)
+    if len(rows) < len(images):
+        source = source[rows]
+    valid = mask_of_padded(sizes, *images.shape[-2:])
     linear = gates.detach()[:, _AFFINE:_EQUALIZE].amax()
     if bool(torch.maximum(linear, gates.detach()[:, _INVERT].amax()) > 0):
         weight = gates[:, _INVERT].view(-1, 1, 1, 1, 1)
-        inverting = weight * invert_kernel(raw)
-        total = _convolve(raw, valid, kernels[rows].to(dtype) + inverting)
+        kernels = kernels[rows].to(dtype) + weight * invert_kernel(gates)
+        added = convolve(source, sizes, valid, space.fold(kernels))
+    else:
+        added = torch.zeros_like(source)
     for column, change in (
         (_EQUALIZE, _equalize_change),
         (_CUTOUT, _cutout_change),
@@ -128,41 +133,20 @@ def add_color(
         if len(own) == 0:
             continue
         difference = change(
-            raw[own],
+            space.to_raw(source[own]),
             sizes[own],
             record.draw.cutout_center[rows[own]],
             cutout_fraction,
-            space.fill_raw('mean', raw),
+            space.fill_raw('mean', source),
         )
         weight = gates[own, column].view(-1, 1, 1, 1)
-        total = total.index_add(0, own, weight * difference)
-    added = space.delta_to_network(torch.where(valid, total, 0.0))
+        difference = weight * space.delta_to_network(difference)
+        added = added.index_add(0, own, difference)
+    if valid is not None:
+        added = torch.where(valid, added, 0.0)
     if len(rows) == len(images):
         return images + added
     return images.index_add(0, rows, added)
-
-
-def _convolve(raw: Tensor, valid: Tensor, kernels: Tensor) -> Tensor:
-    """Apply one kernel (3, 4, 5, 5) to each image."""
-    count, _, height, width = raw.shape
-    mask = valid.to(raw.dtype)
-    inputs = torch.cat([(raw - 0.5) * mask, mask], dim=1)
-    padding = KERNEL // 2
-    if raw.device.type == 'cpu':
-        # A grouped convolution takes twice as long there on large images.
-        return torch.cat(
-            [
-                F.conv2d(inputs[i : i + 1], kernels[i], padding=padding)
-                for i in range(count)
-            ]
-        )
-    output = F.conv2d(
-        inputs.view(1, 4 * count, height, width),
-        kernels.reshape(3 * count, 4, KERNEL, KERNEL),
-        padding=padding,
-        groups=count,
-    )
-    return output.view(count, 3, height, width)
 
 
 def _equalize_change(

@@ -102,6 +102,28 @@ class ImageSpace:
         """
         return self._reorder(delta) * (255 / self._row(self.std, delta))
 
+    def fold(self, kernels: Tensor) -> Tensor:
+        """Fold both passages into kernels, in place of two over the images.
+
+        Args:
+            kernels: (B, 3, 4, k, k), which make a raw difference from raw
+                images minus 1/2 and, in the fourth channel, ones.
+
+        Returns:
+            (B, 3, 4, k, k), which make the same difference of network input
+            from network input and ones.
+        """
+        weights, shift = self._reorder(kernels).split([3, 1], dim=2)
+        if self.bgr:
+            weights = weights.flip(2)
+        std = kernels.new_tensor(self.std)
+        center = kernels.new_tensor(self.mean) / 255 - 0.5
+        constant = (weights * center.view(3, 1, 1)).sum(dim=2, keepdim=True)
+        shift = (shift + constant) * 255
+        weights = weights * std.view(3, 1, 1)
+        folded = torch.cat([weights, shift], dim=2)
+        return folded / std.view(3, 1, 1, 1)
+
     def fill_raw(self, fill: Fill, like: Tensor) -> Tensor:
         """Return the color that stands for nothing, raw RGB.
 
@@ -120,10 +142,10 @@ class ImageSpace:
         mean = like.new_tensor(self.mean) / 255
         return mean.flip(0) if self.bgr else mean
 
-    def fill_network(self, fill: Fill, like: Tensor) -> Tensor:
-        """Return the same color as network input, (3,)."""
+    def fill_network(self, fill: Fill, like: Tensor) -> Tensor | float:
+        """Return the same color as network input: 0.0, or (3,)."""
         if fill == 'mean' and any(self.mean):
-            return like.new_zeros(3)
+            return 0.0
         raw = self.fill_raw(fill, like).view(1, 3, 1, 1)
         return self.to_network(raw).view(3)
 

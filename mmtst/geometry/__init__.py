@@ -11,7 +11,12 @@ from mmtst.geometry.affine import (
 )
 from mmtst.geometry.boxes import keep_boxes, warp_boxes
 from mmtst.geometry.masks import warp_bitmaps, warp_label_map, warp_polygons
-from mmtst.geometry.warp import source_points, valid_mask, warp_images
+from mmtst.geometry.warp import (
+    mask_of_padded,
+    source_points,
+    valid_mask,
+    warp_images,
+)
 
 __all__ = [
     'Aspect',
@@ -21,6 +26,7 @@ __all__ = [
     'identity_matrix',
     'invert',
     'keep_boxes',
+    'mask_of_padded',
     'source_points',
     'to_normalized',
     'valid_mask',

@@ -46,19 +46,28 @@ def warp_images(
         raise ValueError(f'mode must be one of {get_args(Mode)}, got {mode!r}')
     dtype = torch.promote_types(images.dtype, torch.float32)
     height, width = images.shape[-2:]
-    valid = valid_mask(sizes, height, width).unsqueeze(1)
+    valid = mask_of_padded(sizes, height, width)
+    is_zero = not isinstance(fill, Tensor) and fill == 0
     fill = torch.as_tensor(fill, dtype=dtype, device=images.device)
     fill = fill.view(*(1,) * (2 - fill.dim()), *fill.shape)[..., None, None]
     with torch.autocast(images.device.type, enabled=False):
-        points = source_points(matrix, height, width)
-        side = points.new_tensor([width, height])
-        grid = (points * (2 / side) - 1).to(dtype)
+        # Into [-1, 1] before it is spread over all pixels.
+        back = invert(matrix)
+        back = back * (2 / back.new_tensor([[width], [height]]))
+        back = back - back.new_tensor([0, 0, 1])
+        grid = _spread(back, height, width).to(dtype)
         # Sampling is linear, so that zeros outside of the difference to fill
         # blend to fill: one sampling instead of one more for a mask.
-        masked = torch.where(valid, images.to(dtype) - fill, 0.0)
-        warped = F.grid_sample(masked, grid, mode, 'zeros', False) + fill
+        masked = images.to(dtype)
+        if not is_zero:
+            masked = masked - fill
+        if valid is not None:
+            masked = torch.where(valid, masked, 0.0)
+        warped = F.grid_sample(masked, grid, mode, 'zeros', False)
+        if not is_zero:
+            warped = warped + fill
         warped = warped.to(images.dtype)
-    return torch.where(valid, warped, images)
+    return warped if valid is None else torch.where(valid, warped, images)
 
 
 def source_points(matrix: Tensor, height: int, width: int) -> Tensor:
@@ -75,13 +84,36 @@ def source_points(matrix: Tensor, height: int, width: int) -> Tensor:
     Raises:
         ValueError: If a matrix is singular.
     """
-    back = invert(matrix)
+    return _spread(invert(matrix), height, width)
+
+
+def _spread(back: Tensor, height: int, width: int) -> Tensor:
+    """Apply matrices (B, 2, 3) to all pixel centers, (B, H, W, 2)."""
     x = torch.arange(width, dtype=back.dtype, device=back.device) + 0.5
     y = torch.arange(height, dtype=back.dtype, device=back.device) + 0.5
     rows = back[:, None, None]
     along_x = rows[..., 0] * x[:, None]
     along_y = rows[..., 1] * y[:, None, None]
     return along_x + (along_y + rows[..., 2])
+
+
+def mask_of_padded(sizes: Tensor, height: int, width: int) -> Tensor | None:
+    """Mark the valid regions of a batch, if any of its images is padded.
+
+    Args:
+        sizes: (B, 2), (height, width) of the valid regions in pixels.
+        height: Rows of the canvas.
+        width: Columns of the canvas.
+
+    Returns:
+        Tensor: (B, 1, H, W), bool; ``None`` where all is valid.
+
+    Raises:
+        ValueError: If a valid region exceeds the canvas.
+    """
+    if bool((sizes == sizes.new_tensor([height, width])).all()):
+        return None
+    return valid_mask(sizes, height, width).unsqueeze(1)
 
 
 def valid_mask(sizes: Tensor, height: int, width: int) -> Tensor:

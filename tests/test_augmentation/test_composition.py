@@ -24,8 +24,7 @@ from mmtst.augmentation import (
     AugmentDraw,
     Policy,
 )
-from mmtst.augmentation.composition import _convolve, sum_warped_images
-from mmtst.geometry import valid_mask
+from mmtst.augmentation.composition import sum_warped_images
 
 SIZES = torch.tensor(
     [[18.0, 24.0], [14.0, 24.0], [18.0, 17.0], [16.0, 20.0]],
@@ -300,22 +299,6 @@ def test_a_record_for_the_matrix_sum_is_refused_by_the_image_sum(generator):
     record = encoder.resolve(encoder.draw(SIZES, generator))
     with pytest.raises(ValueError, match='resolved for matrix_sum'):
         sum_warped_images(torch.zeros(4, 3, 18, 24), record, torch.zeros(3))
-
-
-def test_other_devices_convolve_as_the_cpu_does(generator):
-    """All images in one grouped convolution, or one after the other."""
-    raw = torch.rand(4, 3, 18, 24, generator=generator).double()
-    kernels = torch.randn(4, 3, 4, 5, 5, generator=generator).double()
-    valid = valid_mask(SIZES, 18, 24).unsqueeze(1)
-
-    class Elsewhere(torch.Tensor):
-        @property
-        def device(self):
-            return torch.device('meta')
-
-    expected = _convolve(raw, valid, kernels)
-    grouped = _convolve(raw.as_subclass(Elsewhere), valid, kernels)
-    torch.testing.assert_close(grouped.as_subclass(torch.Tensor), expected)
 
 
 @pytest.mark.gpu

@@ -70,7 +70,7 @@ def test_fill_is_the_mean_or_black(bgr):
     like = torch.zeros(1)
     mean = torch.tensor([30.0, 20, 10] if bgr else [10.0, 20, 30]) / 255
     torch.testing.assert_close(space.fill_raw('mean', like), mean)
-    assert space.fill_network('mean', like).eq(0).all()
+    assert space.fill_network('mean', like) == 0
     assert space.fill_raw('black', like).eq(0).all()
     black = torch.tensor([-5.0, -5.0, -6.0])
     torch.testing.assert_close(space.fill_network('black', like), black)
@@ -96,3 +96,22 @@ def test_refuses_what_it_cannot_read():
         ImageSpace.from_preprocessor(flat)
     with pytest.raises(ConfigError, match='auto, rgb, bgr'):
         ImageSpace.from_preprocessor(ImgDataPreprocessor(), 'grb')
+
+
+@pytest.mark.parametrize('bgr', [False, True])
+def test_folded_kernels_do_the_same_to_network_input(bgr):
+    generator = torch.Generator().manual_seed(0)
+    space = ImageSpace((120.0, 110.0, 100.0), (60.0, 55.0, 50.0), bgr)
+    kernels = torch.randn(1, 3, 4, 5, 5, generator=generator).double()
+    images = torch.randn(1, 3, 9, 9, generator=generator).double()
+    ones = torch.ones(1, 1, 9, 9).double()
+
+    def convolve(inputs, weights):
+        both = torch.cat([inputs, ones], dim=1)
+        return torch.nn.functional.conv2d(both, weights[0], padding=2)
+
+    raw = convolve(space.to_raw(images) - 0.5, kernels)
+    torch.testing.assert_close(
+        convolve(images, space.fold(kernels)), space.delta_to_network(raw)
+    )
+    assert not space.fold(torch.zeros_like(kernels)).any()
