@@ -14,6 +14,7 @@ from typing import Any
 import mmtst  # noqa: F401  isort: skip
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.utils import import_modules_from_strings
 
 from mmtst.datasets import set_data_root
 from mmtst.models.build import resolve_model_cfg
@@ -101,7 +102,12 @@ def read_config(args: argparse.Namespace) -> Config:
             fix='give the path of a .py file, such as those under configs/',
         )
     try:
-        cfg = Config.fromfile(path)
+        cfg = Config.fromfile(path, import_custom_modules=False)
+        if args.cfg_options is not None:
+            cfg.merge_from_dict(args.cfg_options)
+        # Not before: the command line may name others.
+        if cfg.get('custom_imports'):
+            import_modules_from_strings(**cfg.custom_imports)
     except ConfigError:
         raise
     except Exception as error:
@@ -110,8 +116,6 @@ def read_config(args: argparse.Namespace) -> Config:
             where='config',
             got=path,
         ) from error
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
     if args.data_root is not None:
         set_data_root(cfg, args.data_root)
     if hasattr(args, 'launcher'):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from mmengine.config import Config
+
+from mmtst.utils.errors import ConfigError
 
 
 def test_prints_overrides_and_saves(load_tool, plain_config, tmp_path, capsys):
@@ -30,3 +33,19 @@ def test_resolve_shows_both_models(load_tool, distill_config, capsys):
     text = capsys.readouterr().out
     assert 'cfg_path' not in text
     assert text.count("type='RetinaNet'") == 2
+
+
+def test_modules_of_the_command_line_are_imported(
+    load_tool, plain_config, tmp_path, monkeypatch, capsys
+):
+    (tmp_path / 'my_losses.py').write_text("print('my_losses is here')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    options = ['--cfg-options', "custom_imports.imports=['mmtst','my_losses']"]
+    load_tool('print_config').main([str(plain_config), *options])
+    assert 'my_losses is here' in capsys.readouterr().out
+
+
+def test_a_module_that_is_not_there_is_named(load_tool, plain_config):
+    options = ['--cfg-options', 'custom_imports.imports=no_such_module']
+    with pytest.raises(ConfigError, match='no_such_module'):
+        load_tool('print_config').main([str(plain_config), *options])
