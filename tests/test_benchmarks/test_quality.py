@@ -6,10 +6,18 @@ import json
 import time
 
 import pytest
+import sceptics  # noqa: F401  # registers
 from _cells import MatrixError, cells, read_matrix
 from quality import Study
 from studies import ARMS, ROOT, finish, kill, outcome, start, write_matrix
 
+from mmtst.augmentation.controls import check_control, read_policy
+from mmtst.registry import HOOKS, MODELS
+
+DEFAULTS = {
+    'augmentation': 'mmtst.AugmentationEncoder',
+    'objective': 'mmtst.GapObjective',
+}
 MATRICES = sorted((ROOT / 'benchmarks' / 'matrices').glob('*.yml'))
 
 
@@ -83,6 +91,20 @@ def test_a_training_that_fails_is_named(matrix, tmp_path):
     assert 'starts  TST' not in output
 
 
+def build_parts(cfg):
+    """Build what the arms change, without the networks."""
+    for name in ('augmentation', 'objective'):
+        part = cfg.model.get(name)
+        if part is not None:
+            MODELS.build({'type': DEFAULTS[name], **part})
+    for hook in cfg.get('custom_hooks', ()):
+        HOOKS.build(hook)
+    policy = cfg.model.get('policy', 'searched')
+    check_control(policy)
+    if policy.endswith('.json'):
+        read_policy(ROOT / policy.removeprefix('replay:'))
+
+
 @pytest.mark.parametrize('path', MATRICES, ids=lambda path: path.stem)
 def test_every_matrix_names_configs_that_are_there(path, tmp_path):
     matrix = read_matrix(path)
@@ -94,6 +116,7 @@ def test_every_matrix_names_configs_that_are_there(path, tmp_path):
         if cell.seed == matrix['seeds'][0]:
             assert cell.final_checkpoint.parent == cell.folder
             assert (cell.fork_checkpoint is None) == (cell.origin is None)
+            build_parts(cell.cfg)
         assert {c.key for c in cell.needs.values()} <= set(keys[:index])
     assert len({cell.folder for cell in found}) == len(found)
     # No line of another time is in its way.
