@@ -142,6 +142,8 @@ def read_matrix(path: str | Path) -> dict[str, Any]:
         arms[name] = {**arms.get(name, {}), **entry, 'options': options}
     matrix['arms'] = arms
     for name in matrix.get('without', ()):
+        if name not in arms:
+            raise MatrixError(f'{path.name}: without: no arm "{name}"')
         del arms[name]
     known = {
         'name', 'seeds', 'options', 'configs', 'teacher', 'arms', 'include',
@@ -149,6 +151,8 @@ def read_matrix(path: str | Path) -> dict[str, Any]:
     }  # fmt: skip
     if unknown := set(matrix) - known:
         raise MatrixError(f'{path.name}: unknown keys: {sorted(unknown)}')
+    if missing := {'name', 'seeds', 'configs'} - set(matrix):
+        raise MatrixError(f'{path.name}: missing keys: {sorted(missing)}')
     return matrix
 
 
@@ -160,7 +164,7 @@ def cells(
     """Yield a matrix's cells, each after those it needs.
 
     Args:
-        matrix: Of :func:`read_matrix`.
+        matrix: Of :func:`read_matrix`; with ``set``, options over all others.
         root: Of the work dirs.
         arms: Those that are wanted; all if ``None``.
 
@@ -169,9 +173,6 @@ def cells(
             itself.
     """
     made: dict[tuple[str, int], Cell] = {}
-    teacher = matrix.get('teacher')
-    if teacher is not None:
-        made[TEACHER, 0] = _cell(matrix, root, TEACHER, 0, teacher, {})
     for seed in matrix['seeds']:
         for arm in matrix['arms'] if arms is None else arms:
             _make(matrix, root, arm, seed, made, ())
@@ -187,15 +188,18 @@ def _make(
     above: tuple[str, ...],
 ) -> Cell:
     """Return an arm's cell, after having made those it needs."""
+    if arm == TEACHER:
+        seed = 0
     if (arm, seed) in made:
         return made[arm, seed]
-    entry = matrix['arms'].get(arm)
+    given = {TEACHER: matrix.get('teacher'), **matrix['arms']}
+    entry = given.get(arm)
     if entry is None or arm in above:
         what = 'is not there' if entry is None else 'needs itself'
         raise MatrixError(f'{matrix["name"]}: the arm "{arm}" {what}')
     needs: dict[str, Cell] = {}
-    if entry.get('teacher', True):
-        needs[TEACHER] = made[TEACHER, 0]
+    if arm != TEACHER and entry.get('teacher', True):
+        needs[TEACHER] = _make(matrix, root, TEACHER, 0, made, (*above, arm))
     for name in _named(entry):
         needs[name] = _make(matrix, root, name, seed, made, (*above, arm))
     made[arm, seed] = _cell(matrix, root, arm, seed, entry, needs)
@@ -229,7 +233,13 @@ def _cell(
         **matrix.get('options', {}),
         **config.get('options', {}),
         **entry.get('options', {}),
+        **matrix.get('set', {}),
     }
+    if 'from' in entry and 'fork' not in matrix:
+        raise MatrixError(
+            f'{matrix["name"]}: the arm "{arm}" goes on from another, but '
+            'the matrix does not say at which fork'
+        )
     name = re.sub(r'[^\w.]+', '-', arm)
     folder = root / matrix['name'] / name / str(seed)
     return Cell(

@@ -17,42 +17,50 @@ _PROGRESS = re.compile(rb'(?:Epoch|Iter)\(train\)\s+\[\s*(\d+)[\]/]')
 _TAIL = 4000
 
 
+def take_lock(folder: Path) -> int | None:
+    """Lock a work dir; return the file to close, ``None`` if it is taken.
+
+    A training inherits the lock of its work dir and holds it while it lives,
+    also when the process that started it has been killed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder / 'lock', os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
 class Running:
     """Follow a training that runs.
 
-    The training holds a lock on its work dir while it lives, also when the
-    process that started it has been killed.
-
     Args:
         cell: What is to be trained, or gone on with.
+        lock: On its work dir; the caller closes it.
+        commit: Of the code, to be noted.
 
     Attributes:
         interval: Seconds from checkpoint to checkpoint, the last time.
 
     Raises:
-        BlockingIOError: A training runs in this work dir already.
         MatrixError: What lies in the work dir was trained otherwise.
     """
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, lock: int, commit: str) -> None:
         self.cell = cell
-        cell.folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(cell.folder / 'lock', os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._prepare()
-            with self._log.open('ab') as log:
-                self.process = subprocess.Popen(
-                    cell.command,
-                    cwd=ROOT,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env={**os.environ, 'PYTHONPATH': str(ROOT)},
-                    # With it the lock.
-                    pass_fds=(lock,),
-                )
-        finally:
-            os.close(lock)
+        self._prepare()
+        _append(cell.folder / 'commits', commit)
+        with self._log.open('ab') as log:
+            self.process = subprocess.Popen(
+                cell.command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, 'PYTHONPATH': str(ROOT)},
+                pass_fds=(lock,),
+            )
         self.began = self._since = time.time()
         self.interval = 0.0
         self._known = self._stamp()
@@ -79,7 +87,9 @@ class Running:
                 part = cell.folder / 'origin.part'
                 shutil.copy2(source, part)
                 part.rename(cell.folder / source.name)
-            note.write_text(whole)
+            part = cell.folder / 'cell.part'
+            part.write_text(whole)
+            part.rename(note)
         elif note.read_text() != whole:
             raise MatrixError(
                 f'{cell.folder}: what lies there was trained with other '
@@ -99,8 +109,7 @@ class Running:
     def note_memory(self) -> None:
         """Keep the most memory that it has used, over all its pieces."""
         if self._peak:
-            with (self.cell.folder / 'peak_memory_kb').open('a') as file:
-                file.write(f'{self._peak}\n')
+            _append(self.cell.folder / 'peak_memory_kb', str(self._peak))
 
     def has_new_checkpoint(self) -> bool:
         """Tell whether a checkpoint has come since this was last asked."""
@@ -125,10 +134,22 @@ class Running:
 
 def peak_memory_mb(folder: Path) -> int | None:
     """Return the most memory that a training used, where it was seen."""
-    file = folder / 'peak_memory_kb'
-    if not file.exists():
-        return None
-    return max(map(int, file.read_text().split())) // 1024
+    seen = [int(line) for line in _lines(folder / 'peak_memory_kb')]
+    return max(seen) // 1024 if seen else None
+
+
+def commits(folder: Path) -> list[str]:
+    """Return the commits that a training was run with."""
+    return sorted(set(_lines(folder / 'commits')))
+
+
+def _append(file: Path, line: str) -> None:
+    with file.open('a') as opened:
+        opened.write(f'{line}\n')
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text().split() if file.exists() else []
 
 
 def _peak_memory(pid: int) -> int:

@@ -47,6 +47,10 @@ TASKS: dict[str, tuple[dict[str, str], float]] = {
 }
 
 
+class UnfinishedRun(SystemExit):
+    """Say that a run has no evaluation at its end."""
+
+
 def read_run(name: str, work_dir: Path) -> dict[str, Any]:
     """Return one run's result line.
 
@@ -55,7 +59,7 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
         work_dir: Left by ``tools/train.py``.
 
     Raises:
-        SystemExit: The run has no evaluation at its end, or no config.
+        UnfinishedRun: It has no evaluation at its end, or no config.
     """
     logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
     lines = [
@@ -74,7 +78,7 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
         None,
     )
     if task is None or len(configs) != 1:
-        raise SystemExit(
+        raise UnfinishedRun(
             f'{work_dir}: needs an evaluation of detection, segmentation or '
             f'classification, and one config; found {len(logs)} logs and '
             f'{len(configs)} configs'
@@ -82,11 +86,11 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
     metrics = list(TASKS[task][0])
     # A run that was resumed may have evaluated a step twice: the later counts.
     evaluations = {e['step']: e for e in lines if metrics[0] in e}
-    cfg = Config.fromfile(configs[0])
+    cfg = Config.fromfile(configs[0], import_custom_modules=False)
     length = schedule_length(cfg)
     last = evaluations[max(evaluations)]
     if last['step'] != next(iter(length.values())):
-        raise SystemExit(
+        raise UnfinishedRun(
             f'{work_dir}: the last evaluation is at {last["step"]}, but the '
             f'schedule is {length}: the run has not ended'
         )
@@ -100,6 +104,7 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
         schedule=dict(
             optimizer=cfg.optim_wrapper.optimizer.to_dict(),
             batch_size=cfg.train_dataloader.batch_size,
+            scheduler=[dict(x) for x in cfg.get('param_scheduler') or []],
         ),
         seed=cfg.get('randomness', {}).get('seed'),
         images=_image_size(cfg),

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from _cells import TEACHER, read_matrix
+from _cells import TEACHER, MatrixError, read_matrix
 from collect_runs import RESULTS, TASKS
 from matplotlib.figure import Figure
 from scipy.optimize import brentq
@@ -107,7 +107,8 @@ def check_schedules(lines: Sequence[Line]) -> None:
     schedules: dict[str, str] = {}
     for line in lines:
         length = {k: line[k] for k in ('epochs', 'iterations') if k in line}
-        schedule = json.dumps([length, line['schedule']], sort_keys=True)
+        shared = [length, line['schedule'], line['images']]
+        schedule = json.dumps(shared, sort_keys=True)
         schedules.setdefault(schedule, line['name'])
     if len(schedules) > 1:
         names = ', '.join(schedules.values())
@@ -216,7 +217,10 @@ def main() -> None:
     parser.add_argument('--results', type=Path, default=RESULTS)
     parser.add_argument('--plot', type=Path, help='PNG file')
     args = parser.parse_args()
-    matrix = read_matrix(args.matrix)
+    try:
+        matrix = read_matrix(args.matrix)
+    except MatrixError as error:
+        raise SystemExit(f'report: {error}') from error
     lines = read_lines(args.results / f'{matrix["name"]}.jsonl')
     print(table(matrix, lines))
     if args.plot:

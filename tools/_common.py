@@ -103,11 +103,6 @@ def read_config(args: argparse.Namespace) -> Config:
         )
     try:
         cfg = Config.fromfile(path, import_custom_modules=False)
-        if args.cfg_options is not None:
-            cfg.merge_from_dict(args.cfg_options)
-        # Not before: the command line may name others.
-        if cfg.get('custom_imports'):
-            import_modules_from_strings(**cfg.custom_imports)
     except ConfigError:
         raise
     except Exception as error:
@@ -116,11 +111,28 @@ def read_config(args: argparse.Namespace) -> Config:
             where='config',
             got=path,
         ) from error
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    # Not before: the command line may name others.
+    if cfg.get('custom_imports'):
+        _import_modules(cfg.custom_imports)
     if args.data_root is not None:
         set_data_root(cfg, args.data_root)
     if hasattr(args, 'launcher'):
         _put_launch_arguments(cfg, args)
     return cfg
+
+
+def _import_modules(named: ConfigDict) -> None:
+    try:
+        import_modules_from_strings(**named)
+    except ImportError as error:
+        raise ConfigError(
+            f'a module cannot be imported: {error}',
+            where='custom_imports',
+            got=named.get('imports'),
+            fix='correct the name, or put its folder on PYTHONPATH',
+        ) from error
 
 
 def check_file(path: str | None, where: str) -> None:

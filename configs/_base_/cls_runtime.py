@@ -12,5 +12,6 @@ default_hooks = dict(
     runtime_info=dict(type='mmtst.DeferredRuntimeInfoHook'),
     checkpoint=dict(type='mmtst.SafeCheckpointHook'),
     exact_resume=dict(type='mmtst.ExactResumeHook'),
+    validate_on_resume=dict(type='mmtst.ValidateOnResumeHook'),
     teacher_check=dict(type='mmtst.TeacherCheckHook'),
 )

@@ -11,5 +11,6 @@ randomness = dict(seed=0)
 default_hooks = dict(
     checkpoint=dict(type='mmtst.SafeCheckpointHook'),
     exact_resume=dict(type='mmtst.ExactResumeHook'),
+    validate_on_resume=dict(type='mmtst.ValidateOnResumeHook'),
     teacher_check=dict(type='mmtst.TeacherCheckHook'),
 )

@@ -14,6 +14,7 @@ default_hooks = dict(
     checkpoint=dict(type='mmtst.SafeCheckpointHook', by_epoch=False),
     visualization=dict(type='SegVisualizationHook'),
     exact_resume=dict(type='mmtst.ExactResumeHook'),
+    validate_on_resume=dict(type='mmtst.ValidateOnResumeHook'),
     teacher_check=dict(type='mmtst.TeacherCheckHook'),
 )
 val_cfg = dict(type='ValLoop')

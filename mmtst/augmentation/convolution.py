@@ -40,7 +40,7 @@ def convolve(
         mask = valid.to(images.dtype)
         inputs = torch.cat([images * mask, mask], dim=1)
     output = F.conv2d(
-        inputs.view(1, 4 * count, height, width),
+        inputs.reshape(1, 4 * count, height, width),
         kernels.reshape(3 * count, 4, KERNEL, KERNEL),
         padding=_PADDING,
         groups=count,
@@ -58,7 +58,7 @@ def _on_cpu(
     outputs = []
     for i, size in enumerate(sizes.tolist()):
         # As many rows and columns as have their center within.
-        h, w = (math.ceil(side - 0.5) for side in size)
+        h, w = (max(1, math.ceil(side - 0.5)) for side in size)
         pixels = _blockwise(images[i : i + 1, :, :h, :w], kernels[i : i + 1])
         if valid is not None:
             pixels = F.pad(pixels, (0, width - w, 0, height - h))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 
 import pytest
 import sceptics  # noqa: F401  # registers
 from _cells import MatrixError, cells, read_matrix
-from quality import Study
+from _running import take_lock
+from _study import Study
 from studies import ARMS, ROOT, finish, kill, outcome, start, write_matrix
 
 from mmtst.augmentation.controls import check_control, read_policy
@@ -74,6 +77,43 @@ def test_in_pieces_and_killed_it_ends_the_same(matrix, whole, tmp_path):
         lines.write_text(lines.read_text() + '{"name": "TST", "se')
     finish(start(matrix, tmp_path))
     assert outcome(tmp_path) == outcome(whole)
+
+
+def test_a_validation_that_was_cut_off_is_run_again(matrix, whole, tmp_path):
+    """Killed between the last checkpoint and its evaluation."""
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / 'tiny.jsonl'
+    arm = '"name": "student alone"'
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text(''.join(line for line in lines if arm not in line))
+    folder = tmp_path / 'work' / 'tiny' / 'student-alone' / '0'
+    (log,) = folder.glob('*/vis_data/scalars.json')
+    entries = log.read_text().splitlines(keepends=True)
+    assert 'accuracy' in entries[-1]
+    log.write_text(''.join(entries[:-1]))
+    output = finish(start(matrix, tmp_path, '--arms', 'student alone'))
+    assert 'starts  student alone' in output
+    assert outcome(tmp_path) == outcome(whole)
+
+
+def test_two_studies_side_by_side_share_the_work(matrix, whole, tmp_path):
+    arms = ('--arms', 'student alone')
+    both = [start(matrix, tmp_path, *arms) for _ in range(2)]
+    output = ''.join(finish(process) for process in both)
+    assert output.count('starts  student alone') == 1
+    expected = outcome(whole)['student alone']
+    assert outcome(tmp_path) == {'student alone': expected}
+
+
+def test_told_to_end_it_ends_with_what_it_runs(matrix, tmp_path):
+    process = start(matrix, tmp_path, '--arms', 'student alone')
+    while 'starts' not in process.stdout.readline():
+        assert process.poll() is None
+    process.terminate()
+    finish(process, 143)
+    lock = take_lock(tmp_path / 'work' / 'tiny' / 'student-alone' / '0')
+    assert lock is not None
+    os.close(lock)
 
 
 def test_lines_of_other_options_are_refused(matrix, whole):

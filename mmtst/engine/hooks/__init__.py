@@ -8,6 +8,7 @@ from mmtst.engine.hooks.exact_resume_hook import ExactResumeHook
 from mmtst.engine.hooks.policy_search_hook import PolicySearchHook
 from mmtst.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
 from mmtst.engine.hooks.teacher_check_hook import TeacherCheckHook
+from mmtst.engine.hooks.validate_on_resume_hook import ValidateOnResumeHook
 
 __all__ = [
     'CompileHook',
@@ -16,4 +17,5 @@ __all__ = [
     'PolicySearchHook',
     'SafeCheckpointHook',
     'TeacherCheckHook',
+    'ValidateOnResumeHook',
 ]

@@ -7,11 +7,15 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from torch._dynamo import config as dynamo_config
 from torch._functorch import config as functorch_config
 
 from mmtst.engine.run_context import bare_model
 from mmtst.registry import HOOKS
 from mmtst.utils.errors import ConfigError
+
+# Modes, sizes and whether gradients are wanted: more than there will be.
+_VARIANTS = 32
 
 
 @HOOKS.register_module()
@@ -23,7 +27,8 @@ class CompileHook(Hook):  # type: ignore[misc]
     what can be compiled. They are compiled in place: names of parameters,
     checkpoints and hooks stay as they are. A network is compiled anew for
     training, evaluation and the search, each at its first batch, which takes
-    up to a minute each time.
+    up to a minute each time. PyTorch's settings ``donated_buffer`` and
+    ``recompile_limit`` are changed for the whole process.
 
     Small networks on a GPU spend their time launching kernels; there
     ``options=dict(mode='reduce-overhead')`` captures the step in CUDA graphs.
@@ -36,6 +41,9 @@ class CompileHook(Hook):  # type: ignore[misc]
         ConfigError: At the start of the training, if the model has no such
             part.
     """
+
+    # Before a search is tried out.
+    priority = 'HIGH'
 
     def __init__(
         self,
@@ -63,6 +71,12 @@ class CompileHook(Hook):  # type: ignore[misc]
             part.compile(**self.options)
         # A search takes several gradients of one graph.
         functorch_config.donated_buffer = False
+        # Student and teacher of one class count as one function, which is
+        # compiled anew for each of them and each mode; beyond the limit it
+        # would silently not be compiled any more.
+        dynamo_config.recompile_limit = max(
+            dynamo_config.recompile_limit, _VARIANTS * len(self.modules)
+        )
 
     def before_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None

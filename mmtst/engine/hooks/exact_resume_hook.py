@@ -52,7 +52,7 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
 
     What it cannot derive: transforms that keep samples of earlier ones
     (mmdet's ``CachedMosaic`` and ``CachedMixUp``), data sets with random
-    states of their own; a validation that was cut off is not run again.
+    states of their own.
 
     Args:
         enabled: ``False`` switches it off where a base config has it:

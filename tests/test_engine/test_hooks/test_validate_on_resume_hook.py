@@ -1,0 +1,126 @@
+"""A validation that a break has cut off is run when the training resumes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from mmtst.engine.hooks import ValidateOnResumeHook
+from mmtst.utils.safe_loading import install_safe_loading
+
+
+class Numbers(Dataset):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Tensor:
+        return torch.tensor([float(index)])
+
+
+class Line(BaseModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = nn.Linear(1, 1)
+
+    def forward(self, *batch: Any, mode: str = 'tensor') -> Any:
+        output = self.line(torch.stack(list(batch)))
+        return dict(loss=output.sum()) if mode == 'loss' else [output]
+
+
+class Level(BaseMetric):
+    default_prefix = 'level'
+
+    def process(self, batch: Any, outputs: Any) -> None:
+        self.results.append(float(outputs[0].sum()))
+
+    def compute_metrics(self, results: list[float]) -> dict[str, float]:
+        return dict(mean=sum(results))
+
+
+def train(work_dir: Path, hooks: list[Any], **train_cfg: Any) -> None:
+    torch.manual_seed(0)
+    install_safe_loading()
+    loader = dict(
+        batch_size=2,
+        dataset=Numbers(),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+    )
+    by_epoch = train_cfg['by_epoch']
+    Runner(
+        model=Line(),
+        work_dir=str(work_dir),
+        train_dataloader=loader,
+        val_dataloader=loader,
+        val_evaluator=[Level()],
+        val_cfg=dict(),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-4)),
+        train_cfg=train_cfg,
+        default_hooks=dict(
+            logger=dict(
+                type='LoggerHook', interval=1, log_metric_by_epoch=by_epoch
+            ),
+            checkpoint=dict(
+                type='CheckpointHook', interval=2, by_epoch=by_epoch
+            ),
+        ),
+        log_processor=dict(by_epoch=by_epoch),
+        custom_hooks=hooks,
+        resume=True,
+        randomness=dict(seed=0),
+        experiment_name=f'{work_dir.name}_{len(list(work_dir.glob("*")))}',
+    ).train()
+
+
+def validations(work_dir: Path) -> list[int]:
+    """Return where validations were logged, without lines cut short."""
+    return [
+        json.loads(line)['step']
+        for log in sorted(work_dir.glob('*/vis_data/scalars.json'))
+        for line in log.read_text().splitlines()
+        if 'level/mean' in line and line.endswith('}')
+    ]
+
+
+def forget_last_validation(work_dir: Path) -> None:
+    (log,) = work_dir.glob('*/vis_data/scalars.json')
+    lines = log.read_text().splitlines(keepends=True)
+    assert 'level/mean' in lines[-1]
+    # As if it had been killed within the line.
+    log.write_text(''.join(lines[:-1]) + lines[-1][:10] + '\n')
+
+
+@pytest.mark.parametrize(
+    'loop',
+    [
+        dict(by_epoch=True, max_epochs=4, val_interval=2),
+        dict(by_epoch=False, max_iters=4, val_interval=2),
+    ],
+    ids=['epochs', 'iterations'],
+)
+def test_the_last_validation_is_made_up_for(
+    tmp_path: Path, loop: dict[str, Any]
+) -> None:
+    hook = dict(type='mmtst.ValidateOnResumeHook')
+    train(tmp_path, [hook], **loop)
+    assert validations(tmp_path) == [2, 4]
+    # All is there: nothing is validated again.
+    train(tmp_path, [hook], **loop)
+    assert validations(tmp_path) == [2, 4]
+
+
+@pytest.mark.parametrize('enabled', [False, True])
+def test_without_it_the_result_is_lost(tmp_path: Path, enabled: bool) -> None:
+    loop = dict(by_epoch=True, max_epochs=4, val_interval=2)
+    train(tmp_path, [], **loop)
+    forget_last_validation(tmp_path)
+    train(tmp_path, [ValidateOnResumeHook(enabled=enabled)], **loop)
+    assert validations(tmp_path) == ([2, 4] if enabled else [2])
