@@ -183,7 +183,8 @@ def plot(matrix: Mapping[str, Any], lines: Sequence[Line], path: Path) -> None:
     unit = 'epochs' if 'epochs' in kept[0] else 'iterations'
     figure = Figure(figsize=(7, 4.2), layout='constrained')
     axis = figure.add_subplot()
-    colors = mpl.colormaps['tab20'].colors  # type: ignore[attr-defined]
+    pairs = mpl.colormaps['tab20'].colors  # type: ignore[attr-defined]
+    colors = [*pairs[::2], *pairs[1::2]]
     arms = [a for a in matrix['arms'] if a in {x['name'] for x in kept}]
     for index, arm in enumerate(arms):
         curves: dict[int, list[float]] = {}
