@@ -118,6 +118,7 @@ def kornia_augmentation(num_operators: int) -> Callable[[Tensor], Any] | None:
     try:
         import kornia.augmentation as K
     except ImportError:
+        print('kornia is not installed, and is left out')
         return None
     always = dict(p=1.0)
     return K.AugmentationSequential(

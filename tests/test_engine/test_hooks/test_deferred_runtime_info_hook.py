@@ -8,18 +8,11 @@ import pytest
 import torch
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import nn
 
 from mmtst.engine.hooks import DeferredRuntimeInfoHook
 
-
-class Numbers(Dataset):
-    def __len__(self) -> int:
-        return 14
-
-    def __getitem__(self, index: int) -> Tensor:
-        return torch.tensor([float(index)])
+NUMBERS = [torch.tensor([float(i)]) for i in range(14)]
 
 
 class Line(BaseModel):
@@ -54,7 +47,7 @@ def train(
         work_dir=str(tmp_path / name),
         train_dataloader=dict(
             batch_size=2,
-            dataset=Numbers(),
+            dataset=NUMBERS,
             sampler=dict(type='DefaultSampler', shuffle=True),
         ),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=1e-4)),

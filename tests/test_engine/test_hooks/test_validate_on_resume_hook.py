@@ -11,19 +11,12 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import nn
 
 from mmtst.engine.hooks import ValidateOnResumeHook
 from mmtst.utils.safe_loading import install_safe_loading
 
-
-class Numbers(Dataset):
-    def __len__(self) -> int:
-        return 4
-
-    def __getitem__(self, index: int) -> Tensor:
-        return torch.tensor([float(index)])
+NUMBERS = [torch.tensor([float(i)]) for i in range(4)]
 
 
 class Line(BaseModel):
@@ -51,7 +44,7 @@ def train(work_dir: Path, hooks: list[Any], **train_cfg: Any) -> None:
     install_safe_loading()
     loader = dict(
         batch_size=2,
-        dataset=Numbers(),
+        dataset=NUMBERS,
         sampler=dict(type='DefaultSampler', shuffle=False),
     )
     by_epoch = train_cfg['by_epoch']
