@@ -283,9 +283,12 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
                 f'images must have the shape ({len(record)}, 3, H, W) of '
                 f'their record, got {tuple(images.shape)}'
             )
+        # What no image reaches need not be computed.
+        height, width = record.sizes.amax(dim=0).ceil().int().tolist()
+        inner = images[..., :height, :width]
         with torch.autocast(images.device.type, enabled=False):
             dtype = torch.promote_types(images.dtype, torch.float32)
-            result = images.to(dtype)
+            result = inner.to(dtype)
             fill = space.fill_network(self.fill, result)
             kernels = color_kernels(
                 record, self.meta_encoders, self.encoder_noise_std
@@ -301,7 +304,11 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
                 result = warp_open(result, record, fill)
                 result = add_color(result, result, *color)
             result = result.to(images.dtype)
-        return result.clone() if result is images else result
+        if inner.shape == images.shape:
+            return result.clone() if result is inner else result
+        whole = images.clone()
+        whole[..., :height, :width] = result
+        return whole
 
     def forward(
         self, images: Tensor, sizes: Tensor, generator: torch.Generator
