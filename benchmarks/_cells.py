@@ -115,14 +115,15 @@ def read_matrix(path: str | Path) -> dict[str, Any]:
     A matrix is a YAML file with ``name``, ``seeds``, ``options`` of all of
     it; ``configs``, by short names: their ``file``, a path from the root, and
     ``options``; ``teacher``, an arm of its own that is trained once, with
-    seed 0; ``arms``; ``fork``, the epoch (or iteration) after which some of
-    them part; ``include``, files of further arms beside it, and
-    ``without``, which of those to leave out. For ``report.py``: ``baseline``,
-    an arm, and ``paper``, its figures by arm.
+    seed 0, and ``teachers``, further ones, by name; ``arms``; ``fork``, the
+    epoch (or iteration) after which some of them part; ``include``, files of
+    further arms beside it, and ``without``, which of those to leave out. For
+    ``report.py``: ``baseline``, an arm, and ``paper``, its figures by arm.
 
     An arm has a ``config``, one of the short names, and its ``options``;
-    ``teacher: false`` if it needs none; ``from``, another arm that it goes on
-    from at the ``fork``, with the same seed.
+    ``teacher``, one of the ``teachers``, or ``false`` if it needs none;
+    ``from``, another arm that it goes on from at the ``fork``, with the same
+    seed.
 
     Raises:
         MatrixError: Something is missing or unknown.
@@ -146,8 +147,8 @@ def read_matrix(path: str | Path) -> dict[str, Any]:
             raise MatrixError(f'{path.name}: without: no arm "{name}"')
         del arms[name]
     known = {
-        'name', 'seeds', 'options', 'configs', 'teacher', 'arms', 'include',
-        'without', 'fork', 'baseline', 'paper',
+        'name', 'seeds', 'options', 'configs', 'teacher', 'teachers', 'arms',
+        'include', 'without', 'fork', 'baseline', 'paper',
     }  # fmt: skip
     if unknown := set(matrix) - known:
         raise MatrixError(f'{path.name}: unknown keys: {sorted(unknown)}')
@@ -188,18 +189,20 @@ def _make(
     above: tuple[str, ...],
 ) -> Cell:
     """Return an arm's cell, after having made those it needs."""
-    if arm == TEACHER:
+    teachers = {TEACHER: matrix.get('teacher'), **matrix.get('teachers', {})}
+    if arm in teachers:
         seed = 0
     if (arm, seed) in made:
         return made[arm, seed]
-    given = {TEACHER: matrix.get('teacher'), **matrix['arms']}
+    given = {**teachers, **matrix['arms']}
     entry = given.get(arm)
     if entry is None or arm in above:
         what = 'is not there' if entry is None else 'needs itself'
         raise MatrixError(f'{matrix["name"]}: the arm "{arm}" {what}')
     needs: dict[str, Cell] = {}
-    if arm != TEACHER and entry.get('teacher', True):
-        needs[TEACHER] = _make(matrix, root, TEACHER, 0, made, (*above, arm))
+    teacher = entry.get('teacher', arm not in teachers and TEACHER)
+    if teacher:
+        needs[TEACHER] = _make(matrix, root, teacher, 0, made, (*above, arm))
     for name in _named(entry):
         needs[name] = _make(matrix, root, name, seed, made, (*above, arm))
     made[arm, seed] = _cell(matrix, root, arm, seed, entry, needs)

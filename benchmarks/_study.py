@@ -16,8 +16,9 @@ from typing import Any, BinaryIO
 
 from _cells import ROOT, Cell, MatrixError
 from _running import Running, commits, peak_memory_mb, take_lock
+from _searches import mean_and_deviation, read_searches
 from collect_runs import UnfinishedRun, read_run
-from report import by_arm, read_lines, spread
+from report import by_arm, read_lines
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -173,6 +174,7 @@ class Study:
             'options': _portable(cell),
             'from': cell.origin,
             'fork': cell.fork,
+            'searches': read_searches(cell.folder),
             'commits': commits(cell.folder),
         }
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -185,9 +187,10 @@ class Study:
             file.flush()
             os.fsync(file.fileno())
         values = by_arm(list(self.lines().values()))[cell.arm]
+        mean = mean_and_deviation([*values.values()])
         self._say(
             f'done    {cell.arm}, seed {cell.seed}: '
-            f'{values[cell.seed]:.2f}; all seeds {spread([*values.values()])}'
+            f'{values[cell.seed]:.2f}; all seeds {mean}'
         )
         return True
 
@@ -225,7 +228,7 @@ class Study:
             shown.add_row(
                 arm,
                 f'{len(done)}/{seeds}',
-                spread(done) if done else '',
+                mean_and_deviation(done) if done else '',
                 '; '.join(notes),
             )
         return shown

@@ -1,13 +1,15 @@
 r"""Make tables and plots of the result lines that ``quality.py`` has kept.
 
     python benchmarks/report.py benchmarks/matrices/cifar20.yml \
-        --plot docs/assets/results/cifar20.png
+        --plot docs/assets/results/cifar20.png --searches TST
 
 The table has each arm's mean +- standard deviation over its seeds, their
 number, the paper's figure where the matrix names one, and the difference to
 the matrix' ``baseline``: paired by seed, with the smallest difference that so
 many seeds with that spread would find in four of five cases (two-sided t
-test, 5 %). Lines of different schedules are refused.
+test, 5 %), and the share of the training's time that went into searching.
+Lines of different schedules are refused. ``--searches`` adds what the
+searches of an arm found.
 """
 
 from __future__ import annotations
@@ -22,6 +24,12 @@ from typing import Any
 
 import matplotlib as mpl
 from _cells import TEACHER, MatrixError, read_matrix
+from _searches import (
+    findings_table,
+    mean_and_deviation,
+    policy_table,
+    share_of_time,
+)
 from collect_runs import RESULTS, TASKS
 from matplotlib.figure import Figure
 from scipy.optimize import brentq
@@ -64,14 +72,6 @@ def by_arm(lines: Sequence[Line]) -> dict[str, dict[int, float]]:
     for line in lines:
         values.setdefault(line['name'], {})[line['seed']] = factor * line[key]
     return values
-
-
-def spread(values: Sequence[float]) -> str:
-    """Format a mean, with the standard deviation where there is one."""
-    text = f'{statistics.fmean(values):.2f}'
-    if len(values) > 1:
-        text += f' +- {statistics.stdev(values):.2f}'
-    return text
 
 
 def detectable(sd: float, seeds: int, paired: bool = False) -> float:
@@ -139,22 +139,30 @@ def table(matrix: Mapping[str, Any], lines: Sequence[Line]) -> str:
     heads += ['paper'] * bool(paper)
     if reference:
         heads += [f'against {baseline}', 'detectable']
+    heads.append('searching')
     rows = [
         '| ' + ' | '.join(heads) + ' |',
         '|---|' + '--:|' * (len(heads) - 1),
     ]
-    teacher = [line for line in lines if line['name'] == TEACHER]
-    if teacher:
+    for name in (TEACHER, *matrix.get('teachers', ())):
+        teacher = [line for line in lines if line['name'] == name]
+        if not teacher:
+            continue
         key, _, factor = metric_of(teacher)
-        row = [TEACHER, '1', f'{factor * teacher[0][key]:.2f}']
-        row += [str(paper.get(TEACHER, ''))] * bool(paper)
+        row = [name, '1', f'{factor * teacher[0][key]:.2f}']
+        row += [str(paper.get(name, ''))] * bool(paper)
         row += [''] * (len(heads) - len(row))
         rows.append('| ' + ' | '.join(row) + ' |')
     for arm in (arm for arm in matrix['arms'] if arm in values):
-        row = [arm, str(len(values[arm])), spread([*values[arm].values()])]
+        row = [
+            arm,
+            str(len(values[arm])),
+            mean_and_deviation([*values[arm].values()]),
+        ]
         row += [str(paper.get(arm, ''))] * bool(paper)
         if reference:
             row += _against(values[arm], reference, arm == baseline)
+        row.append(share_of_time([x for x in kept if x['name'] == arm]))
         rows.append('| ' + ' | '.join(row) + ' |')
     return '\n'.join(rows)
 
@@ -217,6 +225,7 @@ def main() -> None:
     parser.add_argument('matrix', type=Path, help='YAML file')
     parser.add_argument('--results', type=Path, default=RESULTS)
     parser.add_argument('--plot', type=Path, help='PNG file')
+    parser.add_argument('--searches', metavar='ARM', help='what they found')
     args = parser.parse_args()
     try:
         matrix = read_matrix(args.matrix)
@@ -224,6 +233,9 @@ def main() -> None:
         raise SystemExit(f'report: {error}') from error
     lines = read_lines(args.results / f'{matrix["name"]}.jsonl')
     print(table(matrix, lines))
+    if args.searches:
+        own = [line for line in lines if line['name'] == args.searches]
+        print(f'\n{findings_table(own)}\n\n{policy_table(own)}')
     if args.plot:
         plot(matrix, lines, args.plot)
 

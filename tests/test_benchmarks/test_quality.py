@@ -9,6 +9,7 @@ import time
 
 import pytest
 import sceptics  # noqa: F401  # registers
+import torchvision_augmentation  # noqa: F401  # registers
 from _cells import MatrixError, cells, read_matrix
 from _running import take_lock
 from _study import Study

@@ -7,7 +7,10 @@ import statistics
 
 import numpy as np
 import pytest
+from _searches import findings_table, policy_table
 from report import detectable, plot, read_lines, table
+
+from mmtst.augmentation import MAGNITUDE_OPERATORS, OPERATORS
 
 SCHEDULE = {'optimizer': {'type': 'SGD', 'lr': 0.1}, 'batch_size': 128}
 MATRIX = {
@@ -31,6 +34,7 @@ def line(name, seed, top1, epochs=12):
         'schedule': SCHEDULE,
         'images': 'as they are',
         'top1': top1,
+        'seconds': 100,
         'curve': [[epochs // 2, top1 - 10], [epochs, top1]],
     }
 
@@ -54,7 +58,7 @@ def test_differences_are_paired_by_seed():
     text = table(MATRIX, made)
     assert 'other' not in text
     assert row(text, 'teacher')[:3] == ['teacher', '1', '80.00']
-    assert row(text, 'KD') == ['KD', '3', '72.00 +- 2.00', '', '', '']
+    assert row(text, 'KD') == ['KD', '3', '72.00 +- 2.00', '', '', '', '']
     sd = statistics.stdev([1.0, 1.5, 0.5])
     assert row(text, 'TST') == [
         'TST',
@@ -63,12 +67,13 @@ def test_differences_are_paired_by_seed():
         '76.58',
         f'+1.00 +- {sd:.2f}',
         f'{detectable(sd, 3, paired=True):.2f}',
+        '',
     ]
 
 
 def test_a_seed_that_only_one_arm_has_is_left_out_of_the_difference():
     text = table(MATRIX, lines(KD=[70.0], TST=[71.0, 90.0]))
-    assert row(text, 'TST')[-2:] == ['+1.00', '']
+    assert row(text, 'TST')[-3:-1] == ['+1.00', '']
 
 
 def test_schedules_are_not_mixed():
@@ -111,3 +116,50 @@ def test_the_plot_is_drawn(tmp_path):
     path = tmp_path / 'deep' / 'curves.png'
     plot(MATRIX, lines(KD=[70.0, 72.0], TST=[71.0, 73.0]), path)
     assert path.read_bytes()[:4] == b'\x89PNG'
+
+
+def search(objective, rate, seconds=10.0):
+    columns = {
+        name: {
+            'objective': objective,
+            'gap_rate': None if name == 'originals' else 0.5,
+            'expected_operators': 2.0,
+        }
+        for name in ('originals', 'searched')
+    }
+    return {
+        'iterations': 50,
+        'seconds': seconds,
+        'columns': columns,
+        'prob': dict.fromkeys(OPERATORS, rate),
+        'mag': dict.fromkeys(MAGNITUDE_OPERATORS, 1 - rate),
+    }
+
+
+def test_the_cost_of_searching_is_counted():
+    made = lines(KD=[70.0], TST=[71.0, 72.0])
+    made[1]['searches'] = [search(1.0, 0.5), search(2.0, 0.5)]
+    made[2]['searches'] = [search(1.0, 0.5), search(2.0, 0.5, 30.0)]
+    text = table(MATRIX, made)
+    assert row(text, 'TST')[-1] == '30 %'
+    assert row(text, 'KD')[-1] == ''
+
+
+def test_what_searches_found_is_averaged_over_the_seeds():
+    made = lines(TST=[71.0, 72.0])
+    made[0]['searches'] = [search(1.0, 0.2), search(2.0, 0.4)]
+    made[1]['searches'] = [search(3.0, 0.4), search(2.0, 0.4)]
+    findings = findings_table(made)
+    expected = '| 1 | searched | 2.00 +- 1.41 | 0.50 +- 0.00 | 2.00 +- 0.00 |'
+    assert expected in findings
+    assert '| 1 | originals | 2.00 +- 1.41 |  | 2.00 +- 0.00 |' in findings
+    policy = policy_table(made)
+    assert row(policy, 'Rotate')[1:3] == ['0.30 +- 0.14', '0.70 +- 0.14']
+    assert row(policy, 'Cutout')[1:] == [
+        '0.30 +- 0.14',
+        '',
+        '0.40 +- 0.00',
+        '',
+    ]
+    with pytest.raises(SystemExit, match='no line of this arm has a search'):
+        policy_table(lines(KD=[70.0]))
