@@ -123,7 +123,7 @@ def read_matrix(path: str | Path) -> dict[str, Any]:
     An arm has a ``config``, one of the short names, and its ``options``;
     ``teacher``, one of the ``teachers``, or ``false`` if it needs none;
     ``from``, another arm that it goes on from at the ``fork``, with the same
-    seed.
+    seed; a ``fork`` of its own, where that is another.
 
     Raises:
         MatrixError: Something is missing or unknown.
@@ -238,7 +238,8 @@ def _cell(
         **entry.get('options', {}),
         **matrix.get('set', {}),
     }
-    if 'from' in entry and 'fork' not in matrix:
+    fork = entry.get('fork', matrix.get('fork'))
+    if 'from' in entry and fork is None:
         raise MatrixError(
             f'{matrix["name"]}: the arm "{arm}" goes on from another, but '
             'the matrix does not say at which fork'
@@ -253,5 +254,5 @@ def _cell(
         folder,
         needs,
         entry.get('from'),
-        matrix['fork'] if 'from' in entry else None,
+        fork if 'from' in entry else None,
     )

@@ -45,6 +45,9 @@ def main() -> None:
     parser.add_argument(
         '--arms', nargs='+', help='these alone, and what they need'
     )
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, help='these, not those of the matrix'
+    )
     parser.add_argument('--jobs', type=int, default=1, help='side by side')
     parser.add_argument('--budget-seconds', type=float, help='stop then')
     parser.add_argument(
@@ -65,6 +68,8 @@ def main() -> None:
         matrix = read_matrix(args.matrix)
         given = dict(map(_parsed, args.set))
         matrix['set'] = given
+        if args.seeds:
+            matrix['seeds'] = args.seeds
         work_dir = args.work_dir.resolve()
         study = Study(
             args.results / f'{matrix["name"]}.jsonl',

@@ -184,3 +184,20 @@ def test_what_a_matrix_lacks_is_named(matrix, tmp_path):
     content['arms'] = {'a': {'config': 'none'}}
     with pytest.raises(MatrixError, match='no config among alone, tst'):
         list(cells(content, tmp_path))
+
+
+def test_arms_may_have_a_teacher_and_a_fork_of_their_own(matrix, tmp_path):
+    content = read_matrix(matrix)
+    content['teachers'] = {'other teacher': content['teacher']}
+    late = {**ARMS['TST'], 'fork': 2}
+    other = {'config': 'tst', 'teacher': 'other teacher'}
+    content['arms'] = {**ARMS, 'late': late, 'other': other}
+    content['seeds'] = [3]
+    made = {cell.arm: cell for cell in cells(content, tmp_path)}
+    assert made['TST'].fork_checkpoint.name == 'epoch_1.pth'
+    assert made['late'].fork_checkpoint.name == 'epoch_2.pth'
+    assert made['other'].seed == 3
+    assert made['other teacher'].seed == 0
+    for arm, teacher in (('TST', 'teacher'), ('other', 'other teacher')):
+        path = made[teacher].final_checkpoint
+        assert f'model.teacher_ckpt={path}' in made[arm].command
