@@ -224,6 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('matrix', type=Path, help='YAML file')
     parser.add_argument('--results', type=Path, default=RESULTS)
+    parser.add_argument('--arms', nargs='+', help='these alone')
     parser.add_argument('--plot', type=Path, help='PNG file')
     parser.add_argument('--searches', metavar='ARM', help='what they found')
     args = parser.parse_args()
@@ -231,6 +232,13 @@ def main() -> None:
         matrix = read_matrix(args.matrix)
     except MatrixError as error:
         raise SystemExit(f'report: {error}') from error
+    if unknown := set(args.arms or ()) - set(matrix['arms']):
+        raise SystemExit(
+            f'report: no such arms: {sorted(unknown)}; there are '
+            f'{", ".join(matrix["arms"])}'
+        )
+    if args.arms:
+        matrix['arms'] = {arm: matrix['arms'][arm] for arm in args.arms}
     lines = read_lines(args.results / f'{matrix["name"]}.jsonl')
     print(table(matrix, lines))
     if args.searches:
