@@ -10,18 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from _matrix import ROOT, TEACHER, MatrixError, folder_name
 from mmengine.config import Config
-from mmengine.fileio import load
 
 from mmtst.engine.resume import final_checkpoint
 
-ROOT = Path(__file__).resolve().parents[1]
-TEACHER = 'teacher'
 _WORK_DIR_OF = re.compile(r'\{([^{}]+)\}')
-
-
-class MatrixError(ValueError):
-    """Say what is wrong with a matrix."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,8 @@ class Cell:
         options: What is overridden, by path in the config; ``{ARM}`` stands
             for the work dir of that arm's training of this seed.
         folder: Its work dir.
-        needs: What has to have ended before, by arm.
+        needs: What has to have ended before, by arm; ``teacher`` whichever
+            it is.
         origin: The arm that it goes on from.
         fork: After which epoch (or iteration) of that.
     """
@@ -53,6 +48,18 @@ class Cell:
     def key(self) -> tuple[str, int]:
         """Return what tells the cell from the others of its matrix."""
         return self.arm, self.seed
+
+    @property
+    def made_of(self) -> dict[str, Any]:
+        """Return what tells its training from another of the same seed."""
+        teacher = self.needs.get(TEACHER)
+        return {
+            'config': self.config,
+            'options': dict(self.options),
+            'teacher': teacher and teacher.arm,
+            'from': self.origin,
+            'fork': self.fork,
+        }
 
     @cached_property
     def cfg(self) -> Config:
@@ -109,54 +116,6 @@ class Cell:
         )
 
 
-def read_matrix(path: str | Path) -> dict[str, Any]:
-    """Read a matrix, with the arms of the files it includes.
-
-    A matrix is a YAML file with ``name``, ``seeds``, ``options`` of all of
-    it; ``configs``, by short names: their ``file``, a path from the root, and
-    ``options``; ``teacher``, an arm of its own that is trained once, with
-    seed 0, and ``teachers``, further ones, by name; ``arms``; ``fork``, the
-    epoch (or iteration) after which some of them part; ``include``, files of
-    further arms beside it, and ``without``, which of those to leave out. For
-    ``report.py``: ``baseline``, an arm, and ``paper``, its figures by arm.
-
-    An arm has a ``config``, one of the short names, and its ``options``;
-    ``teacher``, one of the ``teachers``, or ``false`` if it needs none;
-    ``from``, another arm that it goes on from at the ``fork``, with the same
-    seed; a ``fork`` of its own, where that is another.
-
-    Raises:
-        MatrixError: Something is missing or unknown.
-    """
-    path = Path(path)
-    matrix: dict[str, Any] = load(str(path))
-    arms: dict[str, Any] = {}
-    for name in matrix.get('include', ()):
-        arms |= load(str(path.parent / name))
-    # What the matrix itself says of an arm comes over what it includes.
-    for name, entry in matrix.get('arms', {}).items():
-        entry = entry or {}
-        options = {
-            **arms.get(name, {}).get('options', {}),
-            **entry.get('options', {}),
-        }
-        arms[name] = {**arms.get(name, {}), **entry, 'options': options}
-    matrix['arms'] = arms
-    for name in matrix.get('without', ()):
-        if name not in arms:
-            raise MatrixError(f'{path.name}: without: no arm "{name}"')
-        del arms[name]
-    known = {
-        'name', 'seeds', 'options', 'configs', 'teacher', 'teachers', 'arms',
-        'include', 'without', 'fork', 'baseline', 'paper',
-    }  # fmt: skip
-    if unknown := set(matrix) - known:
-        raise MatrixError(f'{path.name}: unknown keys: {sorted(unknown)}')
-    if missing := {'name', 'seeds', 'configs'} - set(matrix):
-        raise MatrixError(f'{path.name}: missing keys: {sorted(missing)}')
-    return matrix
-
-
 def cells(
     matrix: Mapping[str, Any],
     root: Path,
@@ -189,7 +148,7 @@ def _make(
     above: tuple[str, ...],
 ) -> Cell:
     """Return an arm's cell, after having made those it needs."""
-    teachers = {TEACHER: matrix.get('teacher'), **matrix.get('teachers', {})}
+    teachers = {TEACHER: matrix.get(TEACHER), **matrix['teachers']}
     if arm in teachers:
         seed = 0
     if (arm, seed) in made:
@@ -197,7 +156,11 @@ def _make(
     given = {**teachers, **matrix['arms']}
     entry = given.get(arm)
     if entry is None or arm in above:
-        what = 'is not there' if entry is None else 'needs itself'
+        what = (
+            f'is not there; there are {", ".join(matrix["arms"])}'
+            if entry is None
+            else 'needs itself'
+        )
         raise MatrixError(f'{matrix["name"]}: the arm "{arm}" {what}')
     needs: dict[str, Cell] = {}
     teacher = entry.get('teacher', arm not in teachers and TEACHER)
@@ -211,9 +174,9 @@ def _make(
 
 def _named(entry: Mapping[str, Any]) -> Iterator[str]:
     """Yield the arms that an entry names."""
-    if 'from' in entry:
+    if entry.get('from'):
         yield entry['from']
-    for value in entry.get('options', {}).values():
+    for value in entry['options'].values():
         if isinstance(value, str):
             yield from _WORK_DIR_OF.findall(value)
 
@@ -233,19 +196,18 @@ def _cell(
             f'{", ".join(matrix["configs"])}'
         )
     options = {
-        **matrix.get('options', {}),
-        **config.get('options', {}),
-        **entry.get('options', {}),
+        **matrix['options'],
+        **config['options'],
+        **entry['options'],
         **matrix.get('set', {}),
     }
     fork = entry.get('fork', matrix.get('fork'))
-    if 'from' in entry and fork is None:
+    if entry.get('from') and fork is None:
         raise MatrixError(
             f'{matrix["name"]}: the arm "{arm}" goes on from another, but '
             'the matrix does not say at which fork'
         )
-    name = re.sub(r'[^\w.]+', '-', arm)
-    folder = root / matrix['name'] / name / str(seed)
+    folder = root / matrix['name'] / folder_name(arm) / str(seed)
     return Cell(
         arm,
         seed,
@@ -254,5 +216,5 @@ def _cell(
         folder,
         needs,
         entry.get('from'),
-        fork if 'from' in entry else None,
+        fork if entry.get('from') else None,
     )

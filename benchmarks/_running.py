@@ -11,10 +11,12 @@ import subprocess
 import time
 from pathlib import Path
 
-from _cells import ROOT, Cell, MatrixError
+from _cells import Cell
+from _matrix import ROOT, MatrixError
 
 _PROGRESS = re.compile(rb'(?:Epoch|Iter)\(train\)\s+\[\s*(\d+)[\]/]')
 _TAIL = 4000
+NOTE = 'cell.json'
 
 
 def take_lock(folder: Path) -> int | None:
@@ -73,28 +75,18 @@ class Running:
     def _prepare(self) -> None:
         """Put in what the training goes on from, and note what it is."""
         cell = self.cell
-        note = cell.folder / 'cell.json'
-        made_of = {
-            'config': cell.config,
-            'options': dict(cell.options),
-            'from': cell.origin,
-            'fork': cell.fork,
-        }
-        whole = json.dumps(made_of, indent=2)
-        if not note.exists():
-            source = cell.fork_checkpoint
-            if source is not None:
-                part = cell.folder / 'origin.part'
-                shutil.copy2(source, part)
-                part.rename(cell.folder / source.name)
+        note = cell.folder / NOTE
+        if note.exists():
+            check_note(cell)
+        else:
             part = cell.folder / 'cell.part'
-            part.write_text(whole)
+            part.write_text(json.dumps(cell.made_of, indent=2))
             part.rename(note)
-        elif note.read_text() != whole:
-            raise MatrixError(
-                f'{cell.folder}: what lies there was trained with other '
-                'options; remove it, or give the matrix another name'
-            )
+        source = cell.fork_checkpoint
+        if source is not None and not any(cell.folder.glob('*.pth')):
+            part = cell.folder / 'origin.part'
+            shutil.copy2(source, part)
+            part.rename(cell.folder / source.name)
 
     def poll(self) -> int | None:
         """Return the exit code, ``None`` while it runs."""
@@ -130,6 +122,24 @@ class Running:
     def _stamp(self) -> int | None:
         file = self.cell.folder / 'last_checkpoint'
         return file.stat().st_mtime_ns if file.exists() else None
+
+
+def check_note(cell: Cell) -> None:
+    """Raise unless what lies in a work dir is of its cell.
+
+    Raises:
+        MatrixError: It was trained otherwise, or nobody knows how.
+    """
+    note = cell.folder / NOTE
+    try:
+        found = json.loads(note.read_text())
+    except FileNotFoundError:
+        found = None
+    if found != cell.made_of:
+        raise MatrixError(
+            f'{cell.folder}: what lies there was trained otherwise, as its '
+            f'{NOTE} says; remove it, or give the matrix another name'
+        )
 
 
 def peak_memory_mb(folder: Path) -> int | None:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from _spread import mean_and_deviation
+
 from mmtst.augmentation import MAGNITUDE_OPERATORS, OPERATORS
 
 _DIGITS = 4
-_FIGURES = ('objective', 'gap_rate', 'expected_operators')
+_FIGURES = {
+    'objective': 'objective',
+    'gap_rate': 'teacher right, student wrong',
+    'teacher_right': 'teacher right',
+    'student_wrong': 'student wrong',
+    'expected_operators': 'operators per image',
+}
 Line = Mapping[str, Any]
 
 
@@ -21,7 +28,7 @@ def read_searches(work_dir: Path) -> list[dict[str, Any]]:
     Returns:
         Of each search its ``iterations`` and ``seconds``; ``columns``, of
         the originals and of the policies before, searched and permuted, on
-        the same batches of their own, some figures; ``prob`` and ``mag``,
+        the same training batches, some figures; ``prob`` and ``mag``,
         the policy found, by operator.
     """
     files = work_dir.glob('search_*.json')
@@ -45,14 +52,24 @@ def read_searches(work_dir: Path) -> list[dict[str, Any]]:
     return found
 
 
-def share_of_time(lines: Sequence[Line]) -> str:
-    """Return how much of the trainings' time went into searching."""
-    searching = sum(
-        search['seconds']
-        for line in lines
-        for search in line.get('searches', ())
-    )
-    whole = sum(line['seconds'] for line in lines)
+def share_of_time(lines: Sequence[Line], others: Sequence[Line]) -> str:
+    """Return how much of the trainings' time went into searching.
+
+    Args:
+        lines: Of one arm.
+        others: All of the matrix, with those that it has gone on from.
+    """
+    seconds = {
+        (line['name'], line['seed']): line['seconds'] for line in others
+    }
+    searching = whole = 0.0
+    for line in lines:
+        searching += sum(x['seconds'] for x in line.get('searches', ()))
+        whole += line['seconds']
+        if line.get('from'):
+            length = line.get('epochs') or line['iterations']
+            origin = seconds.get((line['from'], line['seed']), 0)
+            whole += line['fork'] / length * origin
     return f'{100 * searching / whole:.0f} %' if searching else ''
 
 
@@ -66,9 +83,8 @@ def findings_table(lines: Sequence[Line]) -> str:
     """
     searches = _by_search(lines)
     rows = [
-        '| search | policy | objective | teacher right, student wrong '
-        '| operators per image |',
-        '|---|---|--:|--:|--:|',
+        f'| search | policy | {" | ".join(_FIGURES.values())} |',
+        '|---|---|' + '--:|' * len(_FIGURES),
     ]
     for index, found in enumerate(searches):
         for column in found[0]['columns']:
@@ -78,7 +94,7 @@ def findings_table(lines: Sequence[Line]) -> str:
                         value
                         for search in found
                         # Without positives there are no figures.
-                        if (value := search['columns'][column][key])
+                        if (value := search['columns'][column].get(key))
                         is not None
                     ]
                 )
@@ -115,16 +131,6 @@ def policy_table(lines: Sequence[Line]) -> str:
             )
         rows.append(f'| {name} | {" | ".join(cells)} |')
     return '\n'.join(rows)
-
-
-def mean_and_deviation(values: Sequence[float]) -> str:
-    """Format a mean, with the standard deviation where there is one."""
-    if not values:
-        return ''
-    text = f'{statistics.fmean(values):.2f}'
-    if len(values) > 1:
-        text += f' +- {statistics.stdev(values):.2f}'
-    return text
 
 
 def _by_search(lines: Sequence[Line]) -> list[list[Mapping[str, Any]]]:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from _cells import ROOT, Cell, MatrixError
-from _running import Running, commits, peak_memory_mb, take_lock
-from _searches import mean_and_deviation, read_searches
-from collect_runs import UnfinishedRun, read_run
-from report import by_arm, read_lines
+from _cells import Cell
+from _lines import add_line, check_lines, line_of, lines_by_key
+from _matrix import ROOT, MatrixError
+from _running import Running, check_note, take_lock
+from _spread import mean_and_deviation
+from collect_runs import UnfinishedRun
+from report import by_arm
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 _POLL = 0.5
-# The folders of a path that begins at the root.
-_ABSOLUTE = re.compile(r"""(?<![\w.}])/[^\s'",\]]*/""")
 
 
 class Study:
@@ -50,15 +46,16 @@ class Study:
         self.jobs = jobs
         self.deadline = None if budget is None else time.time() + budget
         self.running: list[Running] = []
-        self.failed: list[Cell] = []
+        # What to look at, by arm and seed.
+        self.failed: dict[tuple[str, int], str] = {}
         self.stopped: list[Cell] = []
         self.waited_for: list[Cell] = []
         self.commit = _commit()
-        self._check_lines()
+        check_lines(file, cells)
 
     def lines(self) -> dict[tuple[str, int], dict[str, Any]]:
         """Return the lines there are, by arm and seed."""
-        return {(x['name'], x['seed']): x for x in read_lines(self.file)}
+        return lines_by_key(self.file)
 
     def left(self) -> list[Cell]:
         """Return the cells without a line."""
@@ -85,29 +82,37 @@ class Study:
                 run.note_memory()
 
     def _startable(self) -> list[Cell]:
-        done = self.lines()
+        if self._late():
+            return []
         passed = [
             *(run.cell.key for run in self.running),
-            *(cell.key for cell in (*self.failed, *self.stopped)),
+            *(cell.key for cell in self.stopped),
+            *self.failed,
         ]
         return [
             cell
-            for cell in self.cells
-            if cell.key not in done
-            and cell.key not in passed
-            and self._has_what_it_needs(cell, done)
-            and not self._late()
+            for cell in self._wanted()
+            if cell.key not in passed
+            and all(_is_there(needed, cell) for needed in cell.needs.values())
         ]
 
-    def _has_what_it_needs(
-        self, cell: Cell, done: Mapping[tuple[str, int], Any]
-    ) -> bool:
-        fork = cell.fork_checkpoint
-        return (fork is None or fork.exists()) and all(
-            needed.key in done
-            for arm, needed in cell.needs.items()
-            if arm != cell.origin
-        )
+    def _wanted(self) -> list[Cell]:
+        """Return the cells without a line, and what they need.
+
+        Of that some may have a line, but no checkpoint any more, or not on
+        this machine: they are trained again, and keep the line they have.
+        """
+        wanted: set[tuple[str, int]] = set()
+
+        def want(cell: Cell) -> None:
+            wanted.add(cell.key)
+            for needed in cell.needs.values():
+                if needed.key not in wanted and not _is_there(needed, cell):
+                    want(needed)
+
+        for cell in self.left():
+            want(cell)
+        return [cell for cell in self.cells if cell.key in wanted]
 
     def _late(self, seconds: float = 0) -> bool:
         return (
@@ -125,11 +130,27 @@ class Study:
                     self._say(f'waits for {cell.folder}, which runs')
                 continue
             try:
-                if not self._keep(cell):  # else it has ended meanwhile
-                    self.running.append(Running(cell, lock, self.commit))
-                    self._say(f'starts  {cell.arm}, seed {cell.seed}')
+                self._start_one(cell, lock)
+            except MatrixError as error:
+                self.failed[cell.key] = str(error)
+                self._say(f'failed  {error}')
             finally:
                 os.close(lock)
+
+    def _start_one(self, cell: Cell, lock: int) -> None:
+        """Start a cell, unless it has ended meanwhile.
+
+        Raises:
+            MatrixError: What lies there is of no use.
+        """
+        if not self._keep(cell):
+            self.running.append(Running(cell, lock, self.commit))
+            self._say(f'starts  {cell.arm}, seed {cell.seed}')
+        elif cell in self._wanted():
+            raise MatrixError(
+                f'{cell.folder}: has ended, but without the checkpoint that '
+                'another arm goes on from; remove it to train it again'
+            )
 
     def _collect(self) -> None:
         for run in list(self.running):
@@ -143,11 +164,14 @@ class Study:
             self.running.remove(run)
             if self._keep(run.cell):
                 continue
-            (self.stopped if stop else self.failed).append(run.cell)
-            self._say(
-                f'{"stopped" if stop else "failed "} '
-                f'{run.cell.folder}/output.log'
-            )
+            log = f'{run.cell.folder}/output.log'
+            if not stop:
+                self.failed[run.cell.key] = log
+                self._say(f'failed  {log}')
+                continue
+            self.stopped.append(run.cell)
+            early = '' if run.interval else ', before its next checkpoint'
+            self._say(f'stopped {log}{early}')
 
     def _is_to_stop(self, run: Running) -> bool:
         """Tell whether time is up, or will be before the next checkpoint."""
@@ -159,33 +183,18 @@ class Study:
         return fresh and not ending and self._late(run.interval)
 
     def _keep(self, cell: Cell) -> bool:
-        """Write the line of a cell, if it has ended and has none."""
+        """Write the line of a cell, if it has ended and has none.
+
+        Raises:
+            MatrixError: What lies there was trained otherwise.
+        """
         if not cell.final_checkpoint.exists():
             return False
+        check_note(cell)
         try:
-            line = read_run(cell.arm, cell.folder)
+            add_line(self.file, line_of(cell))
         except UnfinishedRun:  # killed before its evaluation
             return False
-        line['peak_memory_mb'] = line['peak_memory_mb'] or peak_memory_mb(
-            cell.folder
-        )
-        line |= {
-            'seed': cell.seed,
-            'options': _portable(cell),
-            'from': cell.origin,
-            'fork': cell.fork,
-            'searches': read_searches(cell.folder),
-            'commits': commits(cell.folder),
-        }
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open('a+b') as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            _cut_torn_line(file)
-            if cell.key in self.lines():
-                return True
-            file.write(json.dumps(line).encode() + b'\n')
-            file.flush()
-            os.fsync(file.fileno())
         values = by_arm(list(self.lines().values()))[cell.arm]
         mean = mean_and_deviation([*values.values()])
         self._say(
@@ -193,20 +202,6 @@ class Study:
             f'{values[cell.seed]:.2f}; all seeds {mean}'
         )
         return True
-
-    def _check_lines(self) -> None:
-        done = self.lines()
-        for cell in self.cells:
-            line = done.get(cell.key)
-            if line is None:
-                continue
-            stem = Path(cell.config).stem
-            if (line['config'], line['options']) != (stem, _portable(cell)):
-                raise MatrixError(
-                    f'{self.file.name}: the line of {cell.arm}, seed '
-                    f'{cell.seed} is of other options than the matrix has '
-                    'now; give the matrix another name'
-                )
 
     def _say(self, text: str) -> None:
         if not sys.stdout.isatty():
@@ -224,7 +219,7 @@ class Study:
                 for run in self.running
                 if run.cell.arm == arm
             ]
-            notes += ['failed' for cell in self.failed if cell.arm == arm]
+            notes += ['failed' for name, _ in self.failed if name == arm]
             shown.add_row(
                 arm,
                 f'{len(done)}/{seeds}',
@@ -234,21 +229,12 @@ class Study:
         return shown
 
 
-def _portable(cell: Cell) -> dict[str, str]:
-    """Return a cell's options without the folders of one machine."""
-    return {
-        name: _ABSOLUTE.sub('', str(value))
-        for name, value in cell.options.items()
-    }
-
-
-def _cut_torn_line(file: BinaryIO) -> None:
-    """Take away a line at the end that a kill has cut short."""
-    file.seek(0)
-    content = file.read()
-    whole = content.rfind(b'\n') + 1
-    if whole < len(content):
-        file.truncate(whole)
+def _is_there(needed: Cell, cell: Cell) -> bool:
+    """Tell whether a cell finds what it needs of another."""
+    if needed.arm != cell.origin:
+        return needed.final_checkpoint.exists()
+    fork = cell.fork_checkpoint
+    return fork is not None and fork.exists()
 
 
 def _commit() -> str:

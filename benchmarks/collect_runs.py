@@ -51,6 +51,15 @@ class UnfinishedRun(SystemExit):
     """Say that a run has no evaluation at its end."""
 
 
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Read lines of JSON, without one at the end that a kill has cut short."""
+    if not file.exists():
+        return []
+    text = file.read_text()
+    whole = text[: text.rfind('\n') + 1]
+    return [json.loads(line) for line in whole.splitlines() if line]
+
+
 def read_run(name: str, work_dir: Path) -> dict[str, Any]:
     """Return one run's result line.
 
@@ -62,12 +71,7 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
         UnfinishedRun: It has no evaluation at its end, or no config.
     """
     logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    lines = [
-        json.loads(line)
-        for log in logs
-        for line in log.read_text().split('\n')
-        if line
-    ]
+    lines = [line for log in logs for line in read_lines(log)]
     configs = sorted(work_dir.glob('*.py'))
     task = next(
         (
@@ -193,7 +197,14 @@ def main() -> None:
     text = table(runs)
     RESULTS.mkdir(exist_ok=True)
     lines = ''.join(json.dumps(run) + '\n' for run in runs)
-    (RESULTS / f'{args.name}.jsonl').write_text(lines)
+    file = RESULTS / f'{args.name}.jsonl'
+    try:
+        with file.open('x') as opened:
+            opened.write(lines)
+    except FileExistsError:
+        raise SystemExit(
+            f'{file.name} is there already: give another name, or remove it'
+        ) from None
     print(text)
 
 

@@ -1,6 +1,6 @@
 r"""Train the cells of a matrix, arm by seed, and keep a line of each.
 
-A matrix is a YAML file (``benchmarks/matrices``; its keys: ``_cells.py``).
+A matrix is a YAML file (``benchmarks/matrices``; its keys: ``_matrix.py``).
 Each cell goes through ``tools/train.py`` into a work dir of its own, several
 side by side. A cell that has its line is never run again, one that was
 stopped or killed goes on from its newest checkpoint, so that long matrices
@@ -24,14 +24,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from _cells import ROOT, MatrixError, cells, read_matrix
+from _cells import cells
+from _matrix import ROOT, MatrixError, read_matrix
 from _study import Study
 from collect_runs import RESULTS
 from report import compared, table
 
 
 def _parsed(item: str) -> tuple[str, Any]:
-    key, _, value = item.partition('=')
+    key, given, value = item.partition('=')
+    if not given:
+        raise MatrixError(f'--set: must be KEY=VALUE, got {item!r}')
     try:
         return key, ast.literal_eval(value)
     except (SyntaxError, ValueError):
@@ -85,8 +88,8 @@ def main() -> None:
     lines = list(study.lines().values())
     if compared(matrix, lines):
         print(table(matrix, lines))
-    for cell in study.failed:
-        print(f'failed  {cell.folder}/output.log')
+    for reason in study.failed.values():
+        print(f'failed  {reason}')
     left = study.left()
     for cell in left:
         print(f'left    {cell.arm}, seed {cell.seed}')

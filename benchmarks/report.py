@@ -5,48 +5,30 @@ r"""Make tables and plots of the result lines that ``quality.py`` has kept.
 
 The table has each arm's mean +- standard deviation over its seeds, their
 number, the paper's figure where the matrix names one, and the difference to
-the matrix' ``baseline``: paired by seed, with the smallest difference that so
-many seeds with that spread would find in four of five cases (two-sided t
-test, 5 %), and the share of the training's time that went into searching.
-Lines of different schedules are refused. ``--searches`` adds what the
-searches of an arm found.
+the matrix' ``baseline``: paired by seed, the number of pairs and the smallest
+difference that so many with that spread would find in four of five cases
+(two-sided t test, 5 %), and the share of the training's time that went into
+searching. Lines of different schedules are refused. ``--searches`` adds what
+the searches of an arm found.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from _cells import TEACHER, MatrixError, read_matrix
-from _searches import (
-    findings_table,
-    mean_and_deviation,
-    policy_table,
-    share_of_time,
-)
-from collect_runs import RESULTS, TASKS
+from _matrix import TEACHER, MatrixError, read_matrix
+from _searches import findings_table, policy_table, share_of_time
+from _spread import detectable, mean_and_deviation
+from collect_runs import RESULTS, TASKS, read_lines
 from matplotlib.figure import Figure
-from scipy.optimize import brentq
-from scipy.stats import nct, t
 
-POWER = 0.8
-LEVEL = 0.05
 Line = Mapping[str, Any]
-
-
-def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Read result lines, without one at the end that a kill has cut short."""
-    if not file.exists():
-        return []
-    text = file.read_text()
-    whole = text[: text.rfind('\n') + 1]
-    return [json.loads(line) for line in whole.splitlines()]
 
 
 def metric_of(lines: Sequence[Line]) -> tuple[str, str, float]:
@@ -74,30 +56,6 @@ def by_arm(lines: Sequence[Line]) -> dict[str, dict[int, float]]:
     return values
 
 
-def detectable(sd: float, seeds: int, paired: bool = False) -> float:
-    """Return the smallest true difference of means that would be found.
-
-    Args:
-        sd: Standard deviation over seeds: of each arm, or of the
-            differences where they are paired.
-        seeds: Of each arm; at least 2.
-        paired: Whether the same seeds are compared one by one.
-    """
-    freedom = seeds - 1 if paired else 2 * seeds - 2
-    error = sd * math.sqrt(1 / seeds if paired else 2 / seeds)
-    critical = t.ppf(1 - LEVEL / 2, freedom)
-
-    def missed(shift: float) -> float:
-        # The tail on the wrong side is nothing where most are found.
-        return float(nct.cdf(critical, freedom, shift)) - (1 - POWER)
-
-    high = 1.0
-    while missed(high) > 0:
-        high *= 1.5
-    shift = brentq(missed, 0, high)
-    return float(shift * error)
-
-
 def check_schedules(lines: Sequence[Line]) -> None:
     """Raise unless lines may stand in one table.
 
@@ -120,8 +78,17 @@ def compared(matrix: Mapping[str, Any], lines: Sequence[Line]) -> list[Line]:
     return [line for line in lines if line['name'] in matrix['arms']]
 
 
-def table(matrix: Mapping[str, Any], lines: Sequence[Line]) -> str:
+def table(
+    matrix: Mapping[str, Any],
+    lines: Sequence[Line],
+    arms: Sequence[str] | None = None,
+) -> str:
     """Return the Markdown table of a matrix.
+
+    Args:
+        matrix: Of ``read_matrix``.
+        lines: Of its file.
+        arms: Which to show; all if ``None``.
 
     Raises:
         SystemExit: There are no lines, or they do not belong into one table.
@@ -138,7 +105,7 @@ def table(matrix: Mapping[str, Any], lines: Sequence[Line]) -> str:
     heads = ['arm', 'seeds', title]
     heads += ['paper'] * bool(paper)
     if reference:
-        heads += [f'against {baseline}', 'detectable']
+        heads += [f'against {baseline}', 'pairs', 'detectable']
     heads.append('searching')
     rows = [
         '| ' + ' | '.join(heads) + ' |',
@@ -153,7 +120,9 @@ def table(matrix: Mapping[str, Any], lines: Sequence[Line]) -> str:
         row += [str(paper.get(name, ''))] * bool(paper)
         row += [''] * (len(heads) - len(row))
         rows.append('| ' + ' | '.join(row) + ' |')
-    for arm in (arm for arm in matrix['arms'] if arm in values):
+    for arm in matrix['arms'] if arms is None else arms:
+        if arm not in values:
+            continue
         row = [
             arm,
             str(len(values[arm])),
@@ -162,7 +131,8 @@ def table(matrix: Mapping[str, Any], lines: Sequence[Line]) -> str:
         row += [str(paper.get(arm, ''))] * bool(paper)
         if reference:
             row += _against(values[arm], reference, arm == baseline)
-        row.append(share_of_time([x for x in kept if x['name'] == arm]))
+        own = [line for line in kept if line['name'] == arm]
+        row.append(share_of_time(own, kept))
         rows.append('| ' + ' | '.join(row) + ' |')
     return '\n'.join(rows)
 
@@ -175,16 +145,31 @@ def _against(
         values[seed] - reference[seed] for seed in values if seed in reference
     ]
     if same or not differences:
-        return ['', '']
+        return ['', '', '']
     mean = statistics.fmean(differences)
+    pairs = str(len(differences))
     if len(differences) < 2:
-        return [f'{mean:+.2f}', '']
+        return [f'{mean:+.2f}', pairs, '']
     sd = statistics.stdev(differences)
     least = detectable(sd, len(differences), paired=True)
-    return [f'{mean:+.2f} +- {sd:.2f}', f'{least:.2f}']
+    return [f'{mean:+.2f} +- {sd:.2f}', pairs, f'{least:.2f}']
 
 
-def plot(matrix: Mapping[str, Any], lines: Sequence[Line], path: Path) -> None:
+def versions(lines: Sequence[Line]) -> str:
+    """Return the commits that lines were trained with, and how many each."""
+    counts: dict[str, int] = {}
+    for line in lines:
+        name = ', '.join(line.get('commits', ())) or 'unknown'
+        counts[name] = counts.get(name, 0) + 1
+    return '; '.join(f'{name} ({n})' for name, n in counts.items())
+
+
+def plot(
+    matrix: Mapping[str, Any],
+    lines: Sequence[Line],
+    path: Path,
+    arms: Sequence[str] | None = None,
+) -> None:
     """Draw each arm's metric over the training: mean and range of seeds."""
     kept = compared(matrix, lines)
     _, title, factor = metric_of(kept)
@@ -193,8 +178,9 @@ def plot(matrix: Mapping[str, Any], lines: Sequence[Line], path: Path) -> None:
     axis = figure.add_subplot()
     pairs = mpl.colormaps['tab20'].colors  # type: ignore[attr-defined]
     colors = [*pairs[::2], *pairs[1::2]]
-    arms = [a for a in matrix['arms'] if a in {x['name'] for x in kept}]
-    for index, arm in enumerate(arms):
+    there = {line['name'] for line in kept}
+    shown = [a for a in arms or matrix['arms'] if a in there]
+    for index, arm in enumerate(shown):
         curves: dict[int, list[float]] = {}
         for line in kept:
             for step, value in line['curve'] * (line['name'] == arm):
@@ -237,15 +223,14 @@ def main() -> None:
             f'report: no such arms: {sorted(unknown)}; there are '
             f'{", ".join(matrix["arms"])}'
         )
-    if args.arms:
-        matrix['arms'] = {arm: matrix['arms'][arm] for arm in args.arms}
     lines = read_lines(args.results / f'{matrix["name"]}.jsonl')
-    print(table(matrix, lines))
+    print(table(matrix, lines, args.arms))
+    print(f'\nTrained with: {versions(compared(matrix, lines))}')
     if args.searches:
         own = [line for line in lines if line['name'] == args.searches]
         print(f'\n{findings_table(own)}\n\n{policy_table(own)}')
     if args.plot:
-        plot(matrix, lines, args.plot)
+        plot(matrix, lines, args.plot, args.arms)
 
 
 if __name__ == '__main__':

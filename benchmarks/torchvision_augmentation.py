@@ -17,6 +17,10 @@ from torchvision.transforms import v2
 from mmtst.augmentation import AugmentationEncoder, AugmentDraw, Policy
 from mmtst.augmentation.base import AugmentRecord
 from mmtst.registry import MODELS
+from mmtst.utils.checks import check_choice
+
+# Of torchvision.transforms.v2, for images in bytes.
+TRANSFORMS = ('AutoAugment', 'RandAugment', 'TrivialAugmentWide', 'AugMix')
 
 
 @MODELS.register_module()
@@ -24,14 +28,16 @@ class TorchvisionEncoder(AugmentationEncoder):
     """Let torchvision make the second view, from the same crop.
 
     Args:
-        transform: A class of ``torchvision.transforms.v2`` for images in
-            bytes, with its own defaults: ``RandAugment``, for instance.
+        transform: One of ``TRANSFORMS``, with its own defaults.
         kwargs: Of the encoder, whose own operators are never applied.
+
+    Raises:
+        ConfigError: An unknown transform.
     """
 
     def __init__(self, transform: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.transform = getattr(v2, transform)()
+        self.transform = _built(transform, 'model.augmentation.transform')
 
     def resolve(
         self,
@@ -51,7 +57,7 @@ class TorchvisionEncoder(AugmentationEncoder):
         # stay the same, and so is the view of a record.
         with torch.random.fork_rng(devices=[]):
             noise = record.draw.gate_noise[0, :1].float().cpu()
-            torch.manual_seed(int(noise.view(torch.int32)))
+            torch.default_generator.manual_seed(int(noise.view(torch.int32)))
             changed = transform_each(self.transform, raw.to(torch.uint8))
         return space.to_network(changed.to(images) / 255)
 
@@ -67,7 +73,8 @@ class TorchvisionPreprocessor(ClsDataPreprocessor):  # type: ignore[misc]
 
     def __init__(self, transform: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.transform = getattr(v2, transform)()
+        where = 'model.data_preprocessor.transform'
+        self.transform = _built(transform, where)
 
     def forward(
         self, data: dict[str, Any], training: bool = False
@@ -78,6 +85,11 @@ class TorchvisionPreprocessor(ClsDataPreprocessor):  # type: ignore[misc]
             data = {**data, 'inputs': changed}
         result: dict[str, Any] = super().forward(data, training)
         return result
+
+
+def _built(transform: str, where: str) -> v2.Transform:
+    check_choice(where, transform, TRANSFORMS)
+    return getattr(v2, transform)()
 
 
 def transform_each(transform: v2.Transform, images: Tensor) -> Tensor:

@@ -61,18 +61,20 @@ def control_policy(
     searched: Policy,
     generator: torch.Generator,
     replayed: Policy | None = None,
+    seed: int = 0,
 ) -> Policy:
     """Return the policy that a control applies.
 
     Args:
         control: ``'searched'`` (as it is), ``'same_mean'`` (all rates and
             all magnitudes at their means), ``'permuted'`` (parameters
-            exchanged among operators of one kind, always alike), or
+            exchanged among operators of one kind, by a seed alike), or
             ``'randaugment'`` (every chosen operator applied, one uniform
             magnitude for each operator and batch), or ``'replay:FILE'``.
         searched: The policy of the encoder.
         generator: CPU generator of ``'randaugment'``.
         replayed: The policy of ``'replay:FILE'``, returned as it is.
+        seed: Of the exchange of ``'permuted'``.
     """
     if replayed is not None:
         return Policy(
@@ -85,7 +87,7 @@ def control_policy(
     if control == 'permuted':
         # One fixed exchange: a control that changed from step to step would
         # be another augmentation altogether.
-        return permute_policy(searched, torch.Generator().manual_seed(0))
+        return permute_policy(searched, torch.Generator().manual_seed(seed))
     if control == 'randaugment':
         m = torch.rand(len(searched.th_m), generator=generator)
         return Policy(
@@ -100,7 +102,7 @@ def permute_policy(policy: Policy, generator: torch.Generator) -> Policy:
 
     Affine operators trade with affine ones, colour with colour, fixed with
     fixed, so that mean rate and mean magnitude stay as they are. An
-    operator's rate and magnitude move together.
+    operator's rate and magnitude move together, and none keeps its own.
 
     Args:
         policy: What to permute.
@@ -109,12 +111,20 @@ def permute_policy(policy: Policy, generator: torch.Generator) -> Policy:
     order: list[Tensor] = []
     start = 0
     for kind in (AFFINE_OPERATORS, COLOR_OPERATORS, FIXED_OPERATORS):
-        order.append(start + torch.randperm(len(kind), generator=generator))
+        order.append(start + _derangement(len(kind), generator))
         start += len(kind)
     index = torch.cat(order).to(policy.th_p.device)
     return Policy(
         policy.th_p[index], policy.th_m[index[: len(MAGNITUDE_OPERATORS)]]
     )
+
+
+def _derangement(count: int, generator: torch.Generator) -> Tensor:
+    """Draw a permutation that leaves nothing in its place."""
+    while True:
+        order = torch.randperm(count, generator=generator)
+        if not bool((order == torch.arange(count)).any()):
+            return order
 
 
 def read_policy(path: str | Path, where: str = 'model.policy') -> Policy:

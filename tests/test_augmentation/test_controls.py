@@ -59,10 +59,21 @@ def test_permuting_stays_within_kinds(searched):
     assert len(AFFINE_OPERATORS) == 5
 
 
-def test_the_permuted_control_is_the_same_every_time(searched):
-    first = control_policy('permuted', searched, torch.Generator())
-    second = control_policy('permuted', searched, torch.Generator())
-    assert torch.equal(first.th_p, second.th_p)
+@pytest.mark.parametrize('seed', range(8))
+def test_no_operator_keeps_its_own_parameters(searched, seed):
+    permuted = permute_policy(searched, torch.Generator().manual_seed(seed))
+    assert bool((permuted.th_p != searched.th_p).all())
+    assert bool((permuted.th_m != searched.th_m).all())
+
+
+def test_the_permuted_control_is_that_of_its_seed(searched):
+    generator = torch.Generator()
+    first, again, other = (
+        control_policy('permuted', searched, generator, seed=seed)
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(first.th_p, again.th_p)
+    assert not torch.equal(first.th_p, other.th_p)
 
 
 def test_randaugment_applies_all_with_new_magnitudes(searched):

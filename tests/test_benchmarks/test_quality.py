@@ -10,7 +10,10 @@ import time
 import pytest
 import sceptics  # noqa: F401  # registers
 import torchvision_augmentation  # noqa: F401  # registers
-from _cells import MatrixError, cells, read_matrix
+import yaml
+from _cells import cells
+from _lines import add_line, lines_by_key
+from _matrix import MatrixError, read_matrix
 from _running import take_lock
 from _study import Study
 from studies import ARMS, ROOT, finish, kill, outcome, start, write_matrix
@@ -22,6 +25,7 @@ DEFAULTS = {
     'augmentation': 'mmtst.AugmentationEncoder',
     'objective': 'mmtst.GapObjective',
 }
+ALIKE = {'arms': {'a b': {}, 'a-b': {}}, 'baseline': 'a b'}
 MATRICES = sorted((ROOT / 'benchmarks' / 'matrices').glob('*.yml'))
 
 
@@ -124,6 +128,54 @@ def test_lines_of_other_options_are_refused(matrix, whole):
     assert 'starts' not in output
 
 
+@pytest.mark.parametrize(
+    'change', [{'fork': 2}, {'from': None}, {'teacher': 'other'}]
+)
+def test_lines_of_another_training_are_refused(
+    matrix, whole, tmp_path, change
+):
+    """Of another fork, or none, or another teacher: all change the arm."""
+    content = yaml.safe_load(matrix.read_text())
+    content['teachers'] = {'other': content['teacher']}
+    content['arms']['TST'].update(change)
+    made = list(cells(read_matrix(written(content, tmp_path)), whole / 'work'))
+    with pytest.raises(MatrixError, match='line of TST, seed 0 is of another'):
+        Study(whole / 'tiny.jsonl', made, 1, None)
+
+
+def test_a_work_dir_of_other_options_makes_no_line(matrix, whole, tmp_path):
+    shutil.copytree(whole / 'work', tmp_path / 'work')
+    process = start(matrix, tmp_path, '--set', 'train_cfg.max_epochs=4')
+    output = finish(process, 1)
+    assert 'was trained otherwise' in output
+    assert 'done' not in output
+    assert not (tmp_path / 'tiny.jsonl').exists()
+
+
+def test_what_lies_no_more_is_trained_again(matrix, whole, tmp_path):
+    """A line does not stand in for the checkpoint that another arm wants."""
+    kept = {'teacher', 'student alone', 'unsearched'}
+    lines = (whole / 'tiny.jsonl').read_text().splitlines(keepends=True)
+    lines = [line for line in lines if json.loads(line)['name'] in kept]
+    (tmp_path / 'tiny.jsonl').write_text(''.join(lines))
+    output = finish(start(matrix, tmp_path))
+    assert 'starts  teacher' in output
+    assert 'starts  unsearched' in output
+    assert 'starts  student alone' not in output
+    assert outcome(tmp_path) == outcome(whole)
+    text = (tmp_path / 'tiny.jsonl').read_text()
+    assert text.startswith(''.join(lines))
+
+
+def test_a_line_without_its_end_is_kept(tmp_path):
+    file = tmp_path / 'x.jsonl'
+    file.write_text('{"name": "KD", "seed": 0}')
+    add_line(file, {'name': 'TST', 'seed': 0})
+    file.write_text(file.read_text() + '{"name": "to')
+    add_line(file, {'name': 'TST', 'seed': 1})
+    assert list(lines_by_key(file)) == [('KD', 0), ('TST', 0), ('TST', 1)]
+
+
 def test_a_training_that_fails_is_named(matrix, tmp_path):
     process = start(matrix, tmp_path, '--set', 'optim_wrapper.optimizer.lr=-1')
     output = finish(process, 1)
@@ -169,30 +221,76 @@ def test_every_matrix_names_configs_that_are_there(path, tmp_path):
     )
 
 
+def written(content, folder):
+    path = folder / 'matrix.yml'
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'arm': {}}, "unknown keys: .'arm'."),
+        ({'seeds': []}, 'seeds must be a list of whole numbers'),
+        ({'seeds': 3}, 'seeds must be a list of whole numbers'),
+        ({'seeds': ['one']}, 'seeds must be a list of whole numbers'),
+        ({'arms': {}}, 'there are no arms'),
+        ({'arms': {'a': {'form': 'b'}}}, 'arm "a": unknown keys: .\'form\'.'),
+        ({'arms': {'a': {'options': 3}}}, 'options must be a mapping, got 3'),
+        (ALIKE, 'names too much alike'),
+        ({'configs': {'a': 'b.py'}}, 'config "a": must be a mapping'),
+        ({'configs': {'a': {}}}, 'config "a": missing keys: .\'file\'.'),
+        ({'configs': {'a': {'file': 'b.py'}}}, 'config "a": no file b.py'),
+        ({'include': 'basic.yml'}, 'include must be a list'),
+        ({'include': ['none.yml']}, 'none.yml: No such file'),
+        ({'without': ['none']}, 'without: no arm "none"'),
+        ({'baseline': 'none'}, 'baseline: no arm "none"'),
+        ({'teachers': {'a': {'file': 'b.py'}}}, 'teacher "a": unknown keys'),
+    ],
+)
+def test_what_is_wrong_with_a_matrix_is_named(
+    matrix, tmp_path, change, message
+):
+    content = yaml.safe_load(matrix.read_text())
+    with pytest.raises(MatrixError, match=message):
+        read_matrix(written({**content, **change}, tmp_path))
+
+
+@pytest.mark.parametrize('text', ['[1, 2]', '', 'a: [', '\x80'])
+def test_what_is_no_matrix_is_refused(tmp_path, text):
+    path = tmp_path / 'matrix.yml'
+    path.write_text(text, encoding='latin-1')
+    with pytest.raises(MatrixError, match='matrix.yml: '):
+        read_matrix(path)
+
+
 def test_what_a_matrix_lacks_is_named(matrix, tmp_path):
     content = read_matrix(matrix)
-    content['arms'] = {'a': {'config': 'tst', 'from': 'b'}}
-    with pytest.raises(MatrixError, match='"b" is not there'):
+    content['arms'] = {'a': {'config': 'tst', 'from': 'b', 'options': {}}}
+    with pytest.raises(MatrixError, match='"b" is not there; there are a'):
         list(cells(content, tmp_path))
-    content['arms']['b'] = {'config': 'tst', 'from': 'a'}
+    content['arms']['b'] = {'config': 'tst', 'from': 'a', 'options': {}}
     with pytest.raises(MatrixError, match='"a" needs itself'):
         list(cells(content, tmp_path))
-    content['arms'] = {**ARMS, 'unsearched': {'config': 'tst'}}
+    content = read_matrix(matrix)
+    unsearched = {'config': 'tst', 'options': {}}
+    content['arms']['unsearched'] = unsearched
     (tst,) = (c for c in cells(content, tmp_path) if c.arm == 'TST')
     with pytest.raises(MatrixError, match='has to keep its checkpoint at 1'):
         _ = tst.fork_checkpoint
-    content['arms'] = {'a': {'config': 'none'}}
+    content['arms'] = {'a': {'config': 'none', 'options': {}}}
     with pytest.raises(MatrixError, match='no config among alone, tst'):
         list(cells(content, tmp_path))
 
 
 def test_arms_may_have_a_teacher_and_a_fork_of_their_own(matrix, tmp_path):
-    content = read_matrix(matrix)
+    content = yaml.safe_load(matrix.read_text())
     content['teachers'] = {'other teacher': content['teacher']}
-    late = {**ARMS['TST'], 'fork': 2}
+    content['arms']['late'] = {**ARMS['TST'], 'fork': 2}
     other = {'config': 'tst', 'teacher': 'other teacher'}
-    content['arms'] = {**ARMS, 'late': late, 'other': other}
+    content['arms']['other'] = other
     content['seeds'] = [3]
+    content = read_matrix(written(content, tmp_path))
     made = {cell.arm: cell for cell in cells(content, tmp_path)}
     assert made['TST'].fork_checkpoint.name == 'epoch_1.pth'
     assert made['late'].fork_checkpoint.name == 'epoch_2.pth'

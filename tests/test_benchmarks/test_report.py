@@ -8,7 +8,9 @@ import statistics
 import numpy as np
 import pytest
 from _searches import findings_table, policy_table
-from report import detectable, plot, read_lines, table
+from _spread import detectable
+from collect_runs import read_lines
+from report import plot, table, versions
 
 from mmtst.augmentation import MAGNITUDE_OPERATORS, OPERATORS
 
@@ -58,7 +60,7 @@ def test_differences_are_paired_by_seed():
     text = table(MATRIX, made)
     assert 'other' not in text
     assert row(text, 'teacher')[:3] == ['teacher', '1', '80.00']
-    assert row(text, 'KD') == ['KD', '3', '72.00 +- 2.00', '', '', '', '']
+    assert row(text, 'KD') == ['KD', '3', '72.00 +- 2.00', '', '', '', '', '']
     sd = statistics.stdev([1.0, 1.5, 0.5])
     assert row(text, 'TST') == [
         'TST',
@@ -66,6 +68,7 @@ def test_differences_are_paired_by_seed():
         '73.00 +- 1.80',
         '76.58',
         f'+1.00 +- {sd:.2f}',
+        '3',
         f'{detectable(sd, 3, paired=True):.2f}',
         '',
     ]
@@ -73,7 +76,7 @@ def test_differences_are_paired_by_seed():
 
 def test_a_seed_that_only_one_arm_has_is_left_out_of_the_difference():
     text = table(MATRIX, lines(KD=[70.0], TST=[71.0, 90.0]))
-    assert row(text, 'TST')[-3:-1] == ['+1.00', '']
+    assert row(text, 'TST')[-4:-1] == ['+1.00', '1', '']
 
 
 def test_schedules_are_not_mixed():
@@ -123,6 +126,8 @@ def search(objective, rate, seconds=10.0):
         name: {
             'objective': objective,
             'gap_rate': None if name == 'originals' else 0.5,
+            'teacher_right': 0.75,
+            'student_wrong': 0.5,
             'expected_operators': 2.0,
         }
         for name in ('originals', 'searched')
@@ -143,6 +148,23 @@ def test_the_cost_of_searching_is_counted():
     text = table(MATRIX, made)
     assert row(text, 'TST')[-1] == '30 %'
     assert row(text, 'KD')[-1] == ''
+    # What the other has taken until the fork counts.
+    for later in made[1:]:
+        later.update({'from': 'KD', 'fork': 6})
+    made.append(line('KD', 1, 70.0))
+    assert row(table(MATRIX, made), 'TST')[-1] == '20 %'
+
+
+def test_a_table_of_some_arms_keeps_the_differences():
+    text = table(MATRIX, lines(KD=[70.0], TST=[71.0]), ['TST'])
+    assert '| KD |' not in text
+    assert row(text, 'TST')[-4:-1] == ['+1.00', '1', '']
+
+
+def test_versions_are_counted():
+    made = lines(KD=[70.0, 71.0], TST=[71.0])
+    made[0]['commits'] = made[1]['commits'] = ['abc']
+    assert versions(made) == 'abc (2); unknown (1)'
 
 
 def test_what_searches_found_is_averaged_over_the_seeds():
@@ -150,9 +172,8 @@ def test_what_searches_found_is_averaged_over_the_seeds():
     made[0]['searches'] = [search(1.0, 0.2), search(2.0, 0.4)]
     made[1]['searches'] = [search(3.0, 0.4), search(2.0, 0.4)]
     findings = findings_table(made)
-    expected = '| 1 | searched | 2.00 +- 1.41 | 0.50 +- 0.00 | 2.00 +- 0.00 |'
-    assert expected in findings
-    assert '| 1 | originals | 2.00 +- 1.41 |  | 2.00 +- 0.00 |' in findings
+    assert '| 1 | searched | 2.00 +- 1.41 | 0.50 +- 0.00 |' in findings
+    assert '| 1 | originals | 2.00 +- 1.41 |  | 0.75 +- 0.00 |' in findings
     policy = policy_table(made)
     assert row(policy, 'Rotate')[1:3] == ['0.30 +- 0.14', '0.70 +- 0.14']
     assert row(policy, 'Cutout')[1:] == [

@@ -10,6 +10,8 @@ from torchvision_augmentation import (
     TorchvisionPreprocessor,
 )
 
+from mmtst.utils.errors import ConfigError
+
 PREPROCESSOR = dict(mean=[85.0] * 3, std=[60.0] * 3)
 
 
@@ -61,6 +63,11 @@ def test_labels_and_the_random_state_stay(encoder, images):
     before = torch.get_rng_state()
     encoder.augment(images.float(), record)
     assert before.equal(torch.get_rng_state())
+
+
+def test_an_unknown_transform_is_refused():
+    with pytest.raises(ConfigError, match='RandAugmnet'):
+        TorchvisionEncoder('RandAugmnet')
 
 
 def test_a_preprocessor_transforms_in_training_alone(images):

@@ -120,6 +120,8 @@ class TSTDistill(TeacherStudentDistill):
         self.guard = dict(guard or {})
         check_guard(self.guard)
         self._seed = seed
+        # One for a training: generators are seeded anew at every step.
+        self._permutation = torch.initial_seed() if seed is None else seed
         self._generator: torch.Generator | None = None
 
     @property
@@ -150,6 +152,7 @@ class TSTDistill(TeacherStudentDistill):
             self.augmentation.policy,
             self.generator,
             self._replayed,
+            self._permutation,
         )
         draw, stats = self.draw_views(inputs, samples, policy, self.generator)
         augmented, augmented_samples = self._augment(
