@@ -211,6 +211,7 @@ def main() -> None:
     parser.add_argument('matrix', type=Path, help='YAML file')
     parser.add_argument('--results', type=Path, default=RESULTS)
     parser.add_argument('--arms', nargs='+', help='these alone')
+    parser.add_argument('--baseline', help="not the matrix' own")
     parser.add_argument('--plot', type=Path, help='PNG file')
     parser.add_argument('--searches', metavar='ARM', help='what they found')
     args = parser.parse_args()
@@ -218,7 +219,9 @@ def main() -> None:
         matrix = read_matrix(args.matrix)
     except MatrixError as error:
         raise SystemExit(f'report: {error}') from error
-    if unknown := set(args.arms or ()) - set(matrix['arms']):
+    matrix['baseline'] = args.baseline or matrix.get('baseline')
+    named = {*(args.arms or ()), *filter(None, [args.baseline])}
+    if unknown := named - set(matrix['arms']):
         raise SystemExit(
             f'report: no such arms: {sorted(unknown)}; there are '
             f'{", ".join(matrix["arms"])}'
