@@ -23,6 +23,17 @@ def mean_and_deviation(values: Sequence[float]) -> str:
     return text
 
 
+def interval(values: Sequence[float]) -> float:
+    """Return how far the 95 % interval of a mean goes to each side.
+
+    By Student's t; 0 for a single value, which has none.
+    """
+    if len(values) < 2:
+        return 0.0
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    return float(t.ppf(1 - LEVEL / 2, len(values) - 1) * error)
+
+
 def detectable(sd: float, seeds: int, paired: bool = False) -> float:
     """Return the smallest true difference of means that would be found.
 

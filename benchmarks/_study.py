@@ -13,10 +13,10 @@ from typing import Any
 from _cells import Cell
 from _lines import add_line, check_lines, line_of, lines_by_key
 from _matrix import ROOT, MatrixError
+from _metrics import by_arm
 from _running import Running, check_note, take_lock
 from _spread import mean_and_deviation
 from collect_runs import UnfinishedRun
-from report import by_arm
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table

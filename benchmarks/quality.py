@@ -26,9 +26,10 @@ from typing import Any
 
 from _cells import cells
 from _matrix import ROOT, MatrixError, read_matrix
+from _metrics import compared
 from _study import Study
 from collect_runs import RESULTS
-from report import compared, table
+from report import table
 
 
 def _parsed(item: str) -> tuple[str, Any]:

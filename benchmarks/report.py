@@ -1,7 +1,7 @@
 r"""Make tables and plots of the result lines that ``quality.py`` has kept.
 
     python benchmarks/report.py benchmarks/matrices/cifar20.yml \
-        --plot docs/assets/results/cifar20.png --searches TST
+        --differences docs/assets/results/cifar20.png --searches TST
 
 The table has each arm's mean +- standard deviation over its seeds, their
 number, the paper's figure where the matrix names one, and the difference to
@@ -21,39 +21,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 from _matrix import TEACHER, MatrixError, read_matrix
+from _metrics import Line, by_arm, compared, metric_of, paired
+from _plots import plot_curves, plot_differences
 from _searches import findings_table, policy_table, share_of_time
 from _spread import detectable, mean_and_deviation
-from collect_runs import RESULTS, TASKS, read_lines
-from matplotlib.figure import Figure
-
-Line = Mapping[str, Any]
-
-
-def metric_of(lines: Sequence[Line]) -> tuple[str, str, float]:
-    """Return the key, the title and the factor of the metric that decides.
-
-    Raises:
-        SystemExit: The lines are of several tasks.
-    """
-    tasks = {line['task'] for line in lines}
-    if len(tasks) != 1:
-        raise SystemExit(f'lines of different tasks: {sorted(tasks)}')
-    metrics, factor = TASKS[tasks.pop()]
-    name, title = next(iter(metrics.items()))
-    return name.split('/')[-1], title, factor
-
-
-def by_arm(lines: Sequence[Line]) -> dict[str, dict[int, float]]:
-    """Return the metric of each arm and seed, in percent."""
-    if not lines:
-        return {}
-    key, _, factor = metric_of(lines)
-    values: dict[str, dict[int, float]] = {}
-    for line in lines:
-        values.setdefault(line['name'], {})[line['seed']] = factor * line[key]
-    return values
+from collect_runs import RESULTS, read_lines
 
 
 def check_schedules(lines: Sequence[Line]) -> None:
@@ -71,11 +44,6 @@ def check_schedules(lines: Sequence[Line]) -> None:
     if len(schedules) > 1:
         names = ', '.join(schedules.values())
         raise SystemExit(f'different schedules: {names}: no table of them')
-
-
-def compared(matrix: Mapping[str, Any], lines: Sequence[Line]) -> list[Line]:
-    """Return the lines of the arms: not the teacher's, nor of others."""
-    return [line for line in lines if line['name'] in matrix['arms']]
 
 
 def table(
@@ -141,9 +109,7 @@ def _against(
     values: Mapping[int, float], reference: Mapping[int, float], same: bool
 ) -> list[str]:
     """Return the cells of the difference to the baseline."""
-    differences = [
-        values[seed] - reference[seed] for seed in values if seed in reference
-    ]
+    differences = [*paired(values, reference).values()]
     if same or not differences:
         return ['', '', '']
     mean = statistics.fmean(differences)
@@ -164,47 +130,6 @@ def versions(lines: Sequence[Line]) -> str:
     return '; '.join(f'{name} ({n})' for name, n in counts.items())
 
 
-def plot(
-    matrix: Mapping[str, Any],
-    lines: Sequence[Line],
-    path: Path,
-    arms: Sequence[str] | None = None,
-) -> None:
-    """Draw each arm's metric over the training: mean and range of seeds."""
-    kept = compared(matrix, lines)
-    _, title, factor = metric_of(kept)
-    unit = 'epochs' if 'epochs' in kept[0] else 'iterations'
-    figure = Figure(figsize=(7, 4.2), layout='constrained')
-    axis = figure.add_subplot()
-    pairs = mpl.colormaps['tab20'].colors  # type: ignore[attr-defined]
-    colors = [*pairs[::2], *pairs[1::2]]
-    there = {line['name'] for line in kept}
-    shown = [a for a in arms or matrix['arms'] if a in there]
-    for index, arm in enumerate(shown):
-        curves: dict[int, list[float]] = {}
-        for line in kept:
-            for step, value in line['curve'] * (line['name'] == arm):
-                curves.setdefault(step, []).append(factor * value)
-        steps = sorted(curves)
-        middle = [statistics.fmean(curves[step]) for step in steps]
-        color = colors[index % len(colors)]
-        axis.plot(steps, middle, color=color, label=arm, linewidth=1.5)
-        axis.fill_between(
-            steps,
-            [min(curves[step]) for step in steps],
-            [max(curves[step]) for step in steps],
-            color=color,
-            alpha=0.15,
-            linewidth=0,
-        )
-    axis.set_xlabel(unit)
-    axis.set_ylabel(title)
-    axis.spines[['top', 'right']].set_visible(False)
-    axis.legend(frameon=False, fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100, format='png')
-
-
 def main() -> None:
     """Print the table, and draw the plot if it is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
@@ -212,7 +137,8 @@ def main() -> None:
     parser.add_argument('--results', type=Path, default=RESULTS)
     parser.add_argument('--arms', nargs='+', help='these alone')
     parser.add_argument('--baseline', help="not the matrix' own")
-    parser.add_argument('--plot', type=Path, help='PNG file')
+    parser.add_argument('--curves', type=Path, help='PNG file')
+    parser.add_argument('--differences', type=Path, help='PNG file')
     parser.add_argument('--searches', metavar='ARM', help='what they found')
     args = parser.parse_args()
     try:
@@ -232,8 +158,10 @@ def main() -> None:
     if args.searches:
         own = [line for line in lines if line['name'] == args.searches]
         print(f'\n{findings_table(own)}\n\n{policy_table(own)}')
-    if args.plot:
-        plot(matrix, lines, args.plot, args.arms)
+    if args.curves:
+        plot_curves(matrix, lines, args.curves, args.arms)
+    if args.differences:
+        plot_differences(matrix, lines, args.differences, args.arms)
 
 
 if __name__ == '__main__':

@@ -7,10 +7,11 @@ import statistics
 
 import numpy as np
 import pytest
+from _plots import plot_curves, plot_differences
 from _searches import findings_table, policy_table
-from _spread import detectable
+from _spread import detectable, interval
 from collect_runs import read_lines
-from report import plot, table, versions
+from report import table, versions
 
 from mmtst.augmentation import MAGNITUDE_OPERATORS, OPERATORS
 
@@ -115,10 +116,22 @@ def test_a_line_cut_short_is_left_out(tmp_path):
     assert read_lines(file) == [{'name': 'KD'}]
 
 
-def test_the_plot_is_drawn(tmp_path):
-    path = tmp_path / 'deep' / 'curves.png'
-    plot(MATRIX, lines(KD=[70.0, 72.0], TST=[71.0, 73.0]), path)
-    assert path.read_bytes()[:4] == b'\x89PNG'
+def test_plots_are_drawn(tmp_path):
+    made = lines(KD=[70.0, 72.0], TST=[71.0, 73.0])
+    for draw in (plot_curves, plot_differences):
+        path = tmp_path / 'deep' / f'{draw.__name__}.png'
+        draw(MATRIX, made, path)
+        assert path.read_bytes()[:4] == b'\x89PNG'
+    with pytest.raises(SystemExit, match='no arm has a seed of the baseline'):
+        plot_differences(MATRIX, lines(TST=[71.0]), path)
+
+
+def test_the_interval_of_a_mean_is_students():
+    # 2.776 of Student's t with 4 degrees of freedom.
+    values = [1.0, 2.0, 3.0, 4.0, 5.0]
+    error = statistics.stdev(values) / math.sqrt(5)
+    assert interval(values) == pytest.approx(2.776 * error, rel=1e-3)
+    assert interval([1.0]) == 0
 
 
 def search(objective, rate, seconds=10.0):
