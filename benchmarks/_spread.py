@@ -13,13 +13,13 @@ POWER = 0.8
 LEVEL = 0.05
 
 
-def mean_and_deviation(values: Sequence[float]) -> str:
+def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
     """Format a mean, with the standard deviation where there is one."""
     if not values:
         return ''
-    text = f'{statistics.fmean(values):.2f}'
+    text = f'{statistics.fmean(values):.{digits}f}'
     if len(values) > 1:
-        text += f' +- {statistics.stdev(values):.2f}'
+        text += f' +- {statistics.stdev(values):.{digits}f}'
     return text
 
 

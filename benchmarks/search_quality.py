@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _spread import mean_and_deviation
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.registry import init_default_scope
@@ -192,10 +193,9 @@ def table(runs: list[dict[str, Any]]) -> str:
                     for run in runs
                     if run['budget'] == budget
                 ]
-                cell = f'{statistics.fmean(values):.3f}'
-                if len(values) > 1 and len(set(values)) > 1:
-                    cell += f' +- {statistics.stdev(values):.3f}'
-                cells.append(cell)
+                # No search changes the originals.
+                differing = values if len(set(values)) > 1 else values[:1]
+                cells.append(mean_and_deviation(differing, digits=3))
             lines.append(f'| {budget} | {name} | ' + ' | '.join(cells) + ' |')
     return '\n'.join(lines)
 

@@ -68,7 +68,7 @@ def control_policy(
     Args:
         control: ``'searched'`` (as it is), ``'same_mean'`` (all rates and
             all magnitudes at their means), ``'permuted'`` (parameters
-            exchanged among operators of one kind, by a seed alike), or
+            exchanged among operators of one kind, by ``seed``), or
             ``'randaugment'`` (every chosen operator applied, one uniform
             magnitude for each operator and batch), or ``'replay:FILE'``.
         searched: The policy of the encoder.

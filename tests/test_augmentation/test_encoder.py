@@ -209,6 +209,33 @@ def test_image_without_open_affine_gate_is_not_resampled(generator):
     assert result[1:].equal(images[1:])
 
 
+@pytest.mark.parametrize('composition', ['matrix_sum', 'image_sum'])
+def test_padding_of_all_images_changes_nothing(composition, generator):
+    """Neither the images nor the policy's gradient, and it stays itself."""
+    encoder = build(composition=composition, num_operators=14)
+    sizes = torch.tensor([[21.0, 32.0], [24.0, 30.0]])
+    images = torch.randn(2, 3, 24, 32, generator=generator)
+    padded = torch.full((2, 3, 32, 40), 7.0)
+    padded[..., :24, :32] = images
+    draw = encoder.draw(sizes, generator)
+    results, gradients = [], []
+    for given in (images, padded):
+        policy = encoder.policy.leaf()
+        result = encoder.augment(given, encoder.resolve(draw, policy))
+        inside = result[..., :24, :32]
+        gradients.append(
+            torch.autograd.grad(inside.square().sum(), list(policy))
+        )
+        results.append(inside.detach())
+    assert not results[0].equal(images)
+    assert results[0].equal(results[1])
+    assert bool((result[..., 24:, :] == 7).all())
+    assert bool((result[..., 32:] == 7).all())
+    for plain, other in zip(*gradients, strict=True):
+        assert bool(plain.any())
+        torch.testing.assert_close(plain, other)
+
+
 def test_forward_draws_resolves_and_augments(generator):
     encoder = build()
     images = torch.randn(3, 3, 24, 32)
