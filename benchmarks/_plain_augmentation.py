@@ -38,7 +38,7 @@ def augment_plainly(
     if encoder.composition == 'image_sum':
         result = images
         for i in range(len(AFFINE_OPERATORS)):
-            rows = _chosen(gates, i)
+            rows = _chosen(record, i)
             if len(rows):
                 source = images[rows]
                 matrices = record.image_matrices[rows, i]
@@ -54,7 +54,7 @@ def augment_plainly(
     raw = space.to_raw(source)
     valid = valid_mask(record.sizes, *images.shape[-2:]).unsqueeze(1)
     for i in range(len(AFFINE_OPERATORS), len(OPERATORS)):
-        rows = _chosen(gates, i)
+        rows = _chosen(record, i)
         if len(rows):
             before = raw[rows]
             after = _color(encoder, i, before, valid[rows], record, rows)
@@ -65,8 +65,8 @@ def augment_plainly(
     return result
 
 
-def _chosen(gates: Tensor, operator: int) -> Tensor:
-    return (gates.detach()[:, operator] > 0).nonzero().squeeze(1)
+def _chosen(record: AugmentRecord, operator: int) -> Tensor:
+    return record.draw.selected[:, operator].nonzero().squeeze(1)
 
 
 def _color(

@@ -142,7 +142,8 @@ class AugmentRecord:
 
     Attributes:
         draw: The randomness it was made from.
-        gates: (B, 14), in [0, 1]; 0 where an operator was not selected.
+        gates: (B, 14), in [0, 1]; 0 where an operator was not selected or
+            its gate is under half the rounding of 1 (6e-8 in float32).
             Carries the gradient of ``th_p``.
         magnitudes: (B, 11), in [-1, 1] (signed only where mirrored). Carries
             the gradient of ``th_m``.

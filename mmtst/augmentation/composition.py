@@ -118,13 +118,7 @@ def add_color(
     if len(rows) < len(images):
         source = source[rows]
     valid = mask_of_padded(sizes, *images.shape[-2:])
-    linear = gates.detach()[:, _AFFINE:_EQUALIZE].amax()
-    if bool(torch.maximum(linear, gates.detach()[:, _INVERT].amax()) > 0):
-        weight = gates[:, _INVERT].view(-1, 1, 1, 1, 1)
-        kernels = kernels[rows].to(dtype) + weight * invert_kernel(gates)
-        added = convolve(source, sizes, valid, space.fold(kernels))
-    else:
-        added = torch.zeros_like(source)
+    added = _linear_change(source, sizes, valid, space, kernels[rows], gates)
     for column, change in (
         (_EQUALIZE, _equalize_change),
         (_CUTOUT, _cutout_change),
@@ -147,6 +141,35 @@ def add_color(
     if len(rows) == len(images):
         return images + added
     return images.index_add(0, rows, added)
+
+
+def _linear_change(
+    source: Tensor,
+    sizes: Tensor,
+    valid: Tensor | None,
+    space: ImageSpace,
+    kernels: Tensor,
+    gates: Tensor,
+) -> Tensor:
+    """Convolve the images that have an open gate of a linear operator."""
+    opened = torch.maximum(
+        gates.detach()[:, _AFFINE:_EQUALIZE].amax(dim=1),
+        gates.detach()[:, _INVERT],
+    )
+    own = (opened > 0).nonzero().squeeze(1)
+    if len(own) == 0:
+        return torch.zeros_like(source)
+    weight = gates[:, _INVERT].view(-1, 1, 1, 1, 1)
+    kernels = space.fold(kernels.to(gates) + weight * invert_kernel(gates))
+    if len(own) == len(source):
+        return convolve(source, sizes, valid, kernels)
+    changed = convolve(
+        source[own],
+        sizes[own],
+        None if valid is None else valid[own],
+        kernels[own],
+    )
+    return torch.zeros_like(source).index_copy_(0, own, changed)
 
 
 def _equalize_change(

@@ -7,6 +7,7 @@ the magnitudes, and through them the matrices and color kernels.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmtst.augmentation.base import (
@@ -46,6 +47,9 @@ def resolve_draw(
         gates = relaxed_bernoulli(
             th_p, draw.gate_noise.to(dtype), temperature, options.gate
         )
+        # What would change no value by a rounding need not be computed: at
+        # tau = 0.05 and p = 1/2 that is three gates of ten.
+        gates = F.threshold(gates, torch.finfo(dtype).eps / 2, 0.0)
         gates = gates * draw.selected
         if options.magnitude_gate:
             magnitudes = relaxed_bernoulli(

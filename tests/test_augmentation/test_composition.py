@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from mmtst.augmentation import (
     AugmentationEncoder,
     AugmentDraw,
     Policy,
+    composition,
 )
 from mmtst.augmentation.composition import sum_warped_images
 
@@ -278,6 +280,29 @@ def test_one_open_operator_gives_the_operator_itself(
         got = result[index, :, :height, :width]
         torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
         assert not got.allclose(valid)
+
+
+def test_only_images_with_an_open_linear_operator_are_convolved(
+    generator, monkeypatch
+):
+    encoder = AugmentationEncoder()
+    encoder.bind(ImgDataPreprocessor(MEAN, STD, bgr_to_rgb=True))
+    draw = encoder.draw(SIZES, generator)
+    chosen = torch.zeros(4, 14, dtype=torch.bool)
+    for index, name in enumerate(('Cutout', 'Color', 'Equalize', 'Invert')):
+        chosen[index, OPERATORS.index(name)] = True
+    noise = torch.full_like(draw.gate_noise, 1e3)
+    record = encoder.resolve(
+        replace(draw, selected=chosen, gate_noise=noise),
+        Policy(torch.zeros(14), torch.ones(11)),
+    )
+    images = torch.randn(4, 3, 18, 24, generator=generator)
+    spy = Mock(wraps=composition.convolve)
+    monkeypatch.setattr(composition, 'convolve', spy)
+    result = encoder.augment(images, record)
+    ((_, sizes, _, _), _) = spy.call_args
+    assert sizes.equal(SIZES[[1, 3]])
+    assert (result - images).flatten(1).abs().amax(dim=1).gt(0.1).all()
 
 
 def test_gates_weigh_differences(generator):

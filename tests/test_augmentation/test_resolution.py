@@ -42,6 +42,27 @@ def test_resolve_follows_the_formulas_of_the_presets(generator):
             torch.testing.assert_close(record.apply_gates, gates)
 
 
+def test_gates_too_low_to_change_a_value_are_shut(generator):
+    """exp(-15) = 3e-7 is more than half a float32's rounding of 1."""
+    encoder = AugmentationEncoder(num_operators=14)
+    draw = encoder.draw(SIZES, generator)
+    noise = draw.gate_noise.new_tensor([[-15.0], [-18.0], [-40.0]])
+    draw = replace(draw, gate_noise=(0.05 * noise).expand(3, 14))
+    th_p = torch.zeros(14, requires_grad=True)
+    record = encoder.resolve(draw, Policy(th_p, torch.zeros(11)))
+    opened = [gates.gt(0).unique().tolist() for gates in record.gates]
+    assert opened == [[True], [False], [False]]
+    record.gates.sum().backward()
+    assert th_p.grad.gt(0).all()
+    policy = Policy(torch.zeros(14).double(), torch.zeros(11).double())
+    record = encoder.resolve(draw, policy)
+    assert [bool(gates.gt(0).all()) for gates in record.gates] == [
+        True,
+        True,
+        False,
+    ]
+
+
 def test_shrink_moves_the_matrix_toward_the_identity(generator):
     encoder = AugmentationEncoder(num_operators=14)
     draw = encoder.draw(SIZES, generator)
