@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ class Cell:
     @cached_property
     def cfg(self) -> Config:
         """Return the whole config."""
-        cfg = Config.fromfile(ROOT / self.config, import_custom_modules=False)
+        cfg = copy.deepcopy(_read(self.config))
         cfg.merge_from_dict(dict(self.options))
         return cfg
 
@@ -137,6 +138,12 @@ def cells(
         for arm in matrix['arms'] if arms is None else arms:
             _make(matrix, root, arm, seed, made, ())
     yield from made.values()
+
+
+@cache
+def _read(config: str) -> Config:
+    """Read a config file; half a second each where it inherits."""
+    return Config.fromfile(ROOT / config, import_custom_modules=False)
 
 
 def _make(
