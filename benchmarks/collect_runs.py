@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from mmengine.config import Config
 from mmtst.engine.resume import schedule_length
 from mmtst.version import __version__
 
+_LOGGED_AT = re.compile(r'^(\d{4}(?:/\d\d){2} \d\d(?::\d\d){2}) - ', re.M)
 RESULTS = Path(__file__).parent / 'results'
 # Of each task: the metrics as mm evaluators log them, the first decides;
 # what the table calls them; what makes them percent.
@@ -132,11 +134,14 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
 
 
 def _wall_seconds(work_dir: Path) -> int:
-    """Return how long all starts of a run took, from the first line on."""
+    """Return how long all starts of a run took, by their logs' own times."""
     seconds = 0.0
     for log in work_dir.glob('*/*.log'):
-        began = time.mktime(time.strptime(log.stem, '%Y%m%d_%H%M%S'))
-        seconds += log.stat().st_mtime - began
+        lines = _LOGGED_AT.findall(log.read_text(errors='replace'))
+        times = [
+            time.mktime(time.strptime(x, '%Y/%m/%d %H:%M:%S')) for x in lines
+        ]
+        seconds += times[-1] - times[0] if times else 0
     return round(seconds)
 
 

@@ -65,6 +65,17 @@ def test_a_resumed_run_counts_each_evaluation_once(collect, work_dir):
     assert run['curve'] == [[4, 0.2], [8, 0.3]]
 
 
+def test_the_time_of_all_starts_counts_also_after_a_copy(collect, work_dir):
+    """What the files say of their age is that of the copy."""
+    path = work_dir('kd', [coco(4, 0.1)], [coco(8, 0.3)])
+    for start, end in (('0', '10:00:59'), ('1', '10:01:01')):
+        (path / f'2026{start}' / f'2026{start}.log').write_text(
+            '2026/01/02 10:00:00 - mmengine - INFO - \n----\n'
+            f'2026/01/02 {end} - mmengine - INFO - at 2026/01/03 00:00:00\n'
+        )
+    assert collect.read_run('KD', path)['seconds'] == 59 + 61
+
+
 def test_segmentation_counts_iterations_and_is_in_percent(collect, work_dir):
     line = {'mIoU': 41.25, 'mAcc': 50.0, 'aAcc': 90.0, 'step': 200}
     path = work_dir('kd', [line], loop="max_iters=200, type='x'")
