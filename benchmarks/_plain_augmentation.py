@@ -23,7 +23,10 @@ from mmtst.geometry import valid_mask, warp_images
 
 
 def augment_plainly(
-    encoder: AugmentationEncoder, images: Tensor, record: AugmentRecord
+    encoder: AugmentationEncoder,
+    images: Tensor,
+    record: AugmentRecord,
+    only_open: bool = False,
 ) -> Tensor:
     """Return what ``encoder.augment(images, record)`` does.
 
@@ -31,14 +34,17 @@ def augment_plainly(
         encoder: Bound to a preprocessor, its colours after the warp.
         images: (B, 3, H, W), the network's input, float32.
         record: Of the same images.
+        only_open: Leave out what an image has chosen and its gate has shut,
+            which the equations multiply by zero.
     """
+    chosen = record.gates.detach() > 0 if only_open else record.draw.selected
     space = encoder.image_space
     fill = space.fill_network(encoder.fill, images)
     gates = record.gates
     if encoder.composition == 'image_sum':
         result = images
         for i in range(len(AFFINE_OPERATORS)):
-            rows = _chosen(record, i)
+            rows = chosen[:, i].nonzero().squeeze(1)
             if len(rows):
                 source = images[rows]
                 matrices = record.image_matrices[rows, i]
@@ -54,7 +60,7 @@ def augment_plainly(
     raw = space.to_raw(source)
     valid = valid_mask(record.sizes, *images.shape[-2:]).unsqueeze(1)
     for i in range(len(AFFINE_OPERATORS), len(OPERATORS)):
-        rows = _chosen(record, i)
+        rows = chosen[:, i].nonzero().squeeze(1)
         if len(rows):
             before = raw[rows]
             after = _color(encoder, i, before, valid[rows], record, rows)
@@ -63,10 +69,6 @@ def augment_plainly(
             added = space.delta_to_network(added)
             result = result.index_add(0, rows, added)
     return result
-
-
-def _chosen(record: AugmentRecord, operator: int) -> Tensor:
-    return record.draw.selected[:, operator].nonzero().squeeze(1)
 
 
 def _color(

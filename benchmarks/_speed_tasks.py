@@ -90,6 +90,10 @@ def augment_tasks(
         for kind, run in (('augment', forward), ('gradient', backward)):
             turn = itertools.cycle(draws)
             tasks[f'{kind}, {name}'] = partial(run, way, turn)
+    open_ones = partial(augment_plainly, encoder, only_open=True)
+    tasks['augment, one by one, shut ones left out'] = partial(
+        forward, open_ones, itertools.cycle(draws)
+    )
     raw = encoder.image_space.to_raw(images)
     kornias = kornia_augmentation(encoder.num_operators)
     if kornias is not None:

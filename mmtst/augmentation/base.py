@@ -142,9 +142,9 @@ class AugmentRecord:
 
     Attributes:
         draw: The randomness it was made from.
-        gates: (B, 14), in [0, 1]; 0 where an operator was not selected or
-            its gate is under half the rounding of 1 (6e-8 in float32).
-            Carries the gradient of ``th_p``.
+        gates: (B, 14), in [0, 1]; 0 where an operator was not selected, and
+            without a gradient also where it is open by less than half the
+            rounding of 1 (6e-8 in float32). Carries the gradient of ``th_p``.
         magnitudes: (B, 11), in [-1, 1] (signed only where mirrored). Carries
             the gradient of ``th_m``.
         apply_gates: (B, 11), in [0, 1], the additional gates; ones by

@@ -47,9 +47,11 @@ def resolve_draw(
         gates = relaxed_bernoulli(
             th_p, draw.gate_noise.to(dtype), temperature, options.gate
         )
-        # What would change no value by a rounding need not be computed: at
-        # tau = 0.05 and p = 1/2 that is three gates of ten.
-        gates = F.threshold(gates, torch.finfo(dtype).eps / 2, 0.0)
+        if not gates.requires_grad:
+            # Too little to be seen need not be computed: at tau = 0.05 and
+            # p = 1/2 that is three gates of ten. A search keeps them, so
+            # that no batch is without a path to the policy.
+            gates = F.threshold(gates, torch.finfo(dtype).eps / 2, 0.0)
         gates = gates * draw.selected
         if options.magnitude_gate:
             magnitudes = relaxed_bernoulli(

@@ -285,24 +285,38 @@ def test_one_open_operator_gives_the_operator_itself(
 def test_only_images_with_an_open_linear_operator_are_convolved(
     generator, monkeypatch
 ):
-    encoder = AugmentationEncoder()
+    encoder = AugmentationEncoder().double()
     encoder.bind(ImgDataPreprocessor(MEAN, STD, bgr_to_rgb=True))
     draw = encoder.draw(SIZES, generator)
     chosen = torch.zeros(4, 14, dtype=torch.bool)
     for index, name in enumerate(('Cutout', 'Color', 'Equalize', 'Invert')):
         chosen[index, OPERATORS.index(name)] = True
-    noise = torch.full_like(draw.gate_noise, 1e3)
-    record = encoder.resolve(
-        replace(draw, selected=chosen, gate_noise=noise),
-        Policy(torch.zeros(14), torch.ones(11)),
-    )
-    images = torch.randn(4, 3, 18, 24, generator=generator)
+    # Gates of one half, which have a gradient.
+    noise = torch.zeros_like(draw.gate_noise)
+    draw = replace(draw, selected=chosen, gate_noise=noise)
+    policy = Policy(torch.zeros(14).double(), torch.ones(11).double())
+    images = torch.randn(4, 3, 18, 24, generator=generator).double()
     spy = Mock(wraps=composition.convolve)
     monkeypatch.setattr(composition, 'convolve', spy)
-    result = encoder.augment(images, record)
+    result = encoder.augment(images, encoder.resolve(draw, policy))
     ((_, sizes, _, _), _) = spy.call_args
     assert sizes.equal(SIZES[[1, 3]])
-    assert (result - images).flatten(1).abs().amax(dim=1).gt(0.1).all()
+    for index, (height, width) in enumerate(SIZES.int().tolist()):
+        oracle = Oracle(encoder, policy, draw, index, 0.05, False)
+        expected = images[index].clone()
+        expected[:, :height, :width] = oracle.run(images[index])
+        torch.testing.assert_close(
+            result[index], expected, rtol=1e-9, atol=1e-9
+        )
+
+    def weighted(th_p, th_m):
+        record = encoder.resolve(draw, Policy(th_p, th_m))
+        return (encoder.augment(images, record) * images.flip(0)).sum()
+
+    leaves = policy.leaf()
+    gradients = torch.autograd.grad(weighted(*leaves), leaves)
+    assert gradients[0].ne(0).tolist() == chosen.any(dim=0).tolist()
+    assert torch.autograd.gradcheck(weighted, tuple(leaves))
 
 
 def test_gates_weigh_differences(generator):

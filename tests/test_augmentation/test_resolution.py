@@ -42,25 +42,25 @@ def test_resolve_follows_the_formulas_of_the_presets(generator):
             torch.testing.assert_close(record.apply_gates, gates)
 
 
-def test_gates_too_low_to_change_a_value_are_shut(generator):
+def test_gates_too_low_to_be_seen_are_shut_but_in_a_search(generator):
     """exp(-15) = 3e-7 is more than half a float32's rounding of 1."""
     encoder = AugmentationEncoder(num_operators=14)
     draw = encoder.draw(SIZES, generator)
     noise = draw.gate_noise.new_tensor([[-15.0], [-18.0], [-40.0]])
     draw = replace(draw, gate_noise=(0.05 * noise).expand(3, 14))
-    th_p = torch.zeros(14, requires_grad=True)
-    record = encoder.resolve(draw, Policy(th_p, torch.zeros(11)))
-    opened = [gates.gt(0).unique().tolist() for gates in record.gates]
-    assert opened == [[True], [False], [False]]
-    record.gates.sum().backward()
-    assert th_p.grad.gt(0).all()
-    policy = Policy(torch.zeros(14).double(), torch.zeros(11).double())
-    record = encoder.resolve(draw, policy)
-    assert [bool(gates.gt(0).all()) for gates in record.gates] == [
-        True,
-        True,
-        False,
-    ]
+
+    def opened(policy):
+        gates = encoder.resolve(draw, policy).gates
+        return [row.gt(0).unique().tolist() for row in gates]
+
+    policy = Policy(torch.zeros(14), torch.zeros(11))
+    assert opened(policy) == [[True], [False], [False]]
+    double = Policy(policy.th_p.double(), policy.th_m.double())
+    assert opened(double) == [[True], [True], [False]]
+    searched = policy.leaf()
+    assert opened(searched) == [[True], [True], [True]]
+    encoder.resolve(draw, searched).gates[1:].sum().backward()
+    assert searched.th_p.grad.gt(0).all()
 
 
 def test_shrink_moves_the_matrix_toward_the_identity(generator):
