@@ -34,8 +34,8 @@ def augment_plainly(
         encoder: Bound to a preprocessor, its colours after the warp.
         images: (B, 3, H, W), the network's input, float32.
         record: Of the same images.
-        only_open: Leave out what an image has chosen and its gate has shut,
-            which the equations multiply by zero.
+        only_open: Leave out the operators that an image has chosen but whose
+            gates are shut; the equations multiply them by next to nothing.
     """
     chosen = record.gates.detach() > 0 if only_open else record.draw.selected
     space = encoder.image_space

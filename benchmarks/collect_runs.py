@@ -18,7 +18,7 @@ import json
 import os
 import platform
 import re
-import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -137,11 +137,13 @@ def _wall_seconds(work_dir: Path) -> int:
     """Return how long all starts of a run took, by their logs' own times."""
     seconds = 0.0
     for log in work_dir.glob('*/*.log'):
-        lines = _LOGGED_AT.findall(log.read_text(errors='replace'))
-        times = [
-            time.mktime(time.strptime(x, '%Y/%m/%d %H:%M:%S')) for x in lines
-        ]
-        seconds += times[-1] - times[0] if times else 0
+        logged = _LOGGED_AT.findall(log.read_text(errors='replace'))
+        if logged:
+            began, ended = (
+                datetime.strptime(logged[i], '%Y/%m/%d %H:%M:%S')
+                for i in (0, -1)
+            )
+            seconds += (ended - began).total_seconds()
     return round(seconds)
 
 

@@ -1,15 +1,18 @@
 r"""Make tables and plots of the result lines that ``quality.py`` has kept.
 
-    python benchmarks/report.py benchmarks/matrices/cifar20.yml \
-        --differences docs/assets/results/cifar20.png --searches TST
+    python benchmarks/report.py benchmarks/matrices/shapes_det.yml \
+        --baseline "augmentation off" unsearched \
+        --differences docs/assets/results/shapes_det.png --searches TST
 
 The table has each arm's mean +- standard deviation over its seeds, their
-number, the paper's figure where the matrix names one, and the difference to
-the matrix' ``baseline``: paired by seed, the number of pairs and the smallest
-difference that so many with that spread would find in four of five cases
-(two-sided t test, 5 %), and the share of the training's time that went into
-searching. Lines of different schedules are refused. ``--searches`` adds what
-the searches of an arm found.
+number, the paper's figure where the matrix names one, the difference to the
+matrix' ``baseline`` or those that are named, and the share of the training's
+time that went into searching. Differences are paired by seed, and marked *
+where a two-sided t test of the pairs tells them from nothing (5 %, not
+corrected for the number of arms); beside each is the number of pairs and the
+smallest difference that so many with that spread would find in four of five
+cases. Lines of different schedules are refused. ``--searches`` adds what the
+searches of an arm found.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from _matrix import TEACHER, MatrixError, read_matrix
 from _metrics import Line, by_arm, compared, metric_of, paired
 from _plots import plot_curves, plot_differences
 from _searches import findings_table, policy_table, share_of_time
-from _spread import detectable, mean_and_deviation
+from _spread import detectable, interval, mean_and_deviation
 from collect_runs import RESULTS, read_lines
 
 
@@ -50,6 +53,7 @@ def table(
     matrix: Mapping[str, Any],
     lines: Sequence[Line],
     arms: Sequence[str] | None = None,
+    baselines: Sequence[str] | None = None,
 ) -> str:
     """Return the Markdown table of a matrix.
 
@@ -57,6 +61,7 @@ def table(
         matrix: Of ``read_matrix``.
         lines: Of its file.
         arms: Which to show; all if ``None``.
+        baselines: What to compare them with; the matrix' own if ``None``.
 
     Raises:
         SystemExit: There are no lines, or they do not belong into one table.
@@ -68,11 +73,12 @@ def table(
     _, title, _ = metric_of(kept)
     values = by_arm(kept)
     paper = matrix.get('paper', {})
-    baseline = matrix.get('baseline')
-    reference = values.get(baseline, {})
+    if baselines is None:
+        baselines = [matrix['baseline']] if 'baseline' in matrix else []
+    references = {arm: values[arm] for arm in baselines if arm in values}
     heads = ['arm', 'seeds', title]
     heads += ['paper'] * bool(paper)
-    if reference:
+    for baseline in references:
         heads += [f'against {baseline}', 'pairs', 'detectable']
     heads.append('searching')
     rows = [
@@ -97,7 +103,7 @@ def table(
             mean_and_deviation([*values[arm].values()]),
         ]
         row += [str(paper.get(arm, ''))] * bool(paper)
-        if reference:
+        for baseline, reference in references.items():
             row += _against(values[arm], reference, arm == baseline)
         own = [line for line in kept if line['name'] == arm]
         row.append(share_of_time(own, kept))
@@ -118,7 +124,8 @@ def _against(
         return [f'{mean:+.2f}', pairs, '']
     sd = statistics.stdev(differences)
     least = detectable(sd, len(differences), paired=True)
-    return [f'{mean:+.2f} +- {sd:.2f}', pairs, f'{least:.2f}']
+    mark = ' *' if abs(mean) > interval(differences) else ''
+    return [f'{mean:+.2f} +- {sd:.2f}{mark}', pairs, f'{least:.2f}']
 
 
 def versions(lines: Sequence[Line]) -> str:
@@ -136,7 +143,12 @@ def main() -> None:
     parser.add_argument('matrix', type=Path, help='YAML file')
     parser.add_argument('--results', type=Path, default=RESULTS)
     parser.add_argument('--arms', nargs='+', help='these alone')
-    parser.add_argument('--baseline', help="not the matrix' own")
+    parser.add_argument(
+        '--baseline',
+        nargs='+',
+        metavar='ARM',
+        help="not the matrix' own; plots take the first",
+    )
     parser.add_argument('--curves', type=Path, help='PNG file')
     parser.add_argument('--differences', type=Path, help='PNG file')
     parser.add_argument('--searches', metavar='ARM', help='what they found')
@@ -145,15 +157,14 @@ def main() -> None:
         matrix = read_matrix(args.matrix)
     except MatrixError as error:
         raise SystemExit(f'report: {error}') from error
-    matrix['baseline'] = args.baseline or matrix.get('baseline')
-    named = {*(args.arms or ()), *filter(None, [args.baseline])}
+    named = {*(args.arms or ()), *(args.baseline or ())}
     if unknown := named - set(matrix['arms']):
         raise SystemExit(
             f'report: no such arms: {sorted(unknown)}; there are '
             f'{", ".join(matrix["arms"])}'
         )
     lines = read_lines(args.results / f'{matrix["name"]}.jsonl')
-    print(table(matrix, lines, args.arms))
+    print(table(matrix, lines, args.arms, args.baseline))
     print(f'\nTrained with: {versions(compared(matrix, lines))}')
     if args.searches:
         own = [line for line in lines if line['name'] == args.searches]
@@ -161,6 +172,8 @@ def main() -> None:
     if args.curves:
         plot_curves(matrix, lines, args.curves, args.arms)
     if args.differences:
+        if args.baseline:
+            matrix['baseline'] = args.baseline[0]
         plot_differences(matrix, lines, args.differences, args.arms)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -73,6 +74,16 @@ def test_differences_are_paired_by_seed():
         f'{detectable(sd, 3, paired=True):.2f}',
         '',
     ]
+
+
+def test_differences_that_a_t_test_finds_are_marked():
+    """To each of the arms that are named; t is 3.5 and 8, 4.3 is needed."""
+    made = lines(KD=[70.0, 72.0, 74.0], TST=[71.0, 73.5, 74.5])
+    text = table(MATRIX, made, baselines=['KD', 'TST'])
+    assert row(text, 'TST')[4:-1] == ['+1.00 +- 0.50', '3', ANY, '', '', '']
+    assert row(text, 'KD')[7] == '-1.00 +- 0.50'
+    made = lines(KD=[70.0, 72.0, 74.0], TST=[71.0, 73.5, 75.5])
+    assert row(table(MATRIX, made), 'TST')[4] == '+1.33 +- 0.29 *'
 
 
 def test_a_seed_that_only_one_arm_has_is_left_out_of_the_difference():
