@@ -95,6 +95,13 @@ class Cell:
         final = origin.final_checkpoint
         return final.with_name(f'{final.stem.split("_")[0]}_{self.fork}.pth')
 
+    def finds(self, needed: Cell) -> bool:
+        """Tell whether what it needs of another is there."""
+        if needed.arm != self.origin:
+            return needed.final_checkpoint.exists()
+        fork = self.fork_checkpoint
+        return fork is not None and fork.exists()
+
     @property
     def command(self) -> list[str]:
         """Return the training's command line."""

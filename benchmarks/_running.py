@@ -148,6 +148,18 @@ def peak_memory_mb(folder: Path) -> int | None:
     return max(seen) // 1024 if seen else None
 
 
+def current_commit() -> str:
+    """Return the commit that is checked out, with a mark if it was edited."""
+    described = subprocess.run(
+        ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or 'unknown'
+
+
 def commits(folder: Path) -> list[str]:
     """Return the commits that a training was run with."""
     return sorted(set(_lines(folder / 'commits')))

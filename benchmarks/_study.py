@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
+from collections.abc import Collection
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from _cells import Cell
 from _lines import add_line, check_lines, line_of, lines_by_key
-from _matrix import ROOT, MatrixError
+from _matrix import MatrixError
 from _metrics import by_arm
-from _running import Running, check_note, take_lock
+from _running import Running, check_note, current_commit, take_lock
 from _spread import mean_and_deviation
 from collect_runs import UnfinishedRun
 from rich.console import Console
@@ -33,16 +33,29 @@ class Study:
         jobs: Trainings at a time.
         budget: Seconds after which all stops, each training where possible
             just after a checkpoint; ``None`` for no end.
+        arms: Those whose lines are wanted, all if ``None``; what they go on
+            from is trained up to the fork alone.
 
     Raises:
         MatrixError: A line is of a cell with other options.
     """
 
     def __init__(
-        self, file: Path, cells: list[Cell], jobs: int, budget: float | None
+        self,
+        file: Path,
+        cells: list[Cell],
+        jobs: int,
+        budget: float | None,
+        arms: Collection[str] | None = None,
     ) -> None:
         self.file = file
         self.cells = cells
+        self.asked = {
+            needed.key
+            for cell in cells
+            for needed in cell.needs.values()
+            if needed.arm != cell.origin
+        } | {cell.key for cell in cells if arms is None or cell.arm in arms}
         self.jobs = jobs
         self.deadline = None if budget is None else time.time() + budget
         self.running: list[Running] = []
@@ -50,7 +63,7 @@ class Study:
         self.failed: dict[tuple[str, int], str] = {}
         self.stopped: list[Cell] = []
         self.waited_for: list[Cell] = []
-        self.commit = _commit()
+        self.commit = current_commit()
         check_lines(file, cells)
 
     def lines(self) -> dict[tuple[str, int], dict[str, Any]]:
@@ -58,9 +71,9 @@ class Study:
         return lines_by_key(self.file)
 
     def left(self) -> list[Cell]:
-        """Return the cells without a line."""
-        done = self.lines()
-        return [cell for cell in self.cells if cell.key not in done]
+        """Return the cells that want a line and have none."""
+        left = self.asked - set(self.lines())
+        return [cell for cell in self.cells if cell.key in left]
 
     def run(self) -> None:
         """Run until all have a line, or time is up."""
@@ -93,7 +106,7 @@ class Study:
             cell
             for cell in self._wanted()
             if cell.key not in passed
-            and all(_is_there(needed, cell) for needed in cell.needs.values())
+            and all(cell.finds(needed) for needed in cell.needs.values())
         ]
 
     def _wanted(self) -> list[Cell]:
@@ -107,7 +120,7 @@ class Study:
         def want(cell: Cell) -> None:
             wanted.add(cell.key)
             for needed in cell.needs.values():
-                if needed.key not in wanted and not _is_there(needed, cell):
+                if needed.key not in wanted and not cell.finds(needed):
                     want(needed)
 
         for cell in self.left():
@@ -174,13 +187,17 @@ class Study:
             self._say(f'stopped {log}{early}')
 
     def _is_to_stop(self, run: Running) -> bool:
-        """Tell whether time is up, or will be before the next checkpoint."""
+        """Tell whether time is up, or will be before the next checkpoint.
+
+        Or whether what others need of it is there, and no line is wanted.
+        """
         fresh = run.has_new_checkpoint()
         if self._late():
             return True
         # At its end it still validates.
-        ending = run.cell.final_checkpoint.exists()
-        return fresh and not ending and self._late(run.interval)
+        if not fresh or run.cell.final_checkpoint.exists():
+            return False
+        return self._late(run.interval) or run.cell not in self._wanted()
 
     def _keep(self, cell: Cell) -> bool:
         """Write the line of a cell, if it has ended and has none.
@@ -227,23 +244,3 @@ class Study:
                 '; '.join(notes),
             )
         return shown
-
-
-def _is_there(needed: Cell, cell: Cell) -> bool:
-    """Tell whether a cell finds what it needs of another."""
-    if needed.arm != cell.origin:
-        return needed.final_checkpoint.exists()
-    fork = cell.fork_checkpoint
-    return fork is not None and fork.exists()
-
-
-def _commit() -> str:
-    """Return the commit that is checked out, with a mark if it was edited."""
-    described = subprocess.run(
-        ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or 'unknown'

@@ -47,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('matrix', type=Path, help='YAML file')
     parser.add_argument(
-        '--arms', nargs='+', help='these alone, and what they need'
+        '--arms', nargs='+', help='these alone, and of others what they need'
     )
     parser.add_argument(
         '--seeds', nargs='+', type=int, help='these, not those of the matrix'
@@ -80,6 +80,7 @@ def main() -> None:
             list(cells(matrix, work_dir, args.arms)),
             args.jobs,
             args.budget_seconds,
+            args.arms,
         )
         study.run()
     except MatrixError as error:

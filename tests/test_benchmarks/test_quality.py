@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 import sceptics  # noqa: F401  # registers
@@ -108,6 +109,22 @@ def test_two_studies_side_by_side_share_the_work(matrix, whole, tmp_path):
     assert output.count('starts  student alone') == 1
     expected = outcome(whole)['student alone']
     assert outcome(tmp_path) == {'student alone': expected}
+
+
+def test_what_an_arm_goes_on_from_is_trained_to_the_fork(
+    matrix, whole, tmp_path
+):
+    """Where the other's line is not asked for; a teacher's always is."""
+    content = yaml.safe_load(matrix.read_text())
+    content['arms']['unsearched']['options']['train_cfg.max_epochs'] = 999
+    work = Path('work') / 'tiny'
+    shutil.copytree(whole / work / 'teacher', tmp_path / work / 'teacher')
+    process = start(written(content, tmp_path), tmp_path, '--arms', 'TST')
+    output = finish(process)
+    assert 'stopped' in output
+    assert (tmp_path / work / 'unsearched' / '0' / 'epoch_1.pth').exists()
+    expected = outcome(whole)
+    assert outcome(tmp_path) == {n: expected[n] for n in ('teacher', 'TST')}
 
 
 def test_told_to_end_it_ends_with_what_it_runs(matrix, tmp_path):
