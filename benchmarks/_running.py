@@ -40,7 +40,7 @@ class Running:
 
     Args:
         cell: What is to be trained, or gone on with.
-        lock: On its work dir; the caller closes it.
+        lock: On its work dir; held until :meth:`release`.
         commit: Of the code, to be noted.
 
     Attributes:
@@ -52,6 +52,7 @@ class Running:
 
     def __init__(self, cell: Cell, lock: int, commit: str) -> None:
         self.cell = cell
+        self._lock = lock
         self._prepare()
         _append(cell.folder / 'commits', commit)
         with self._log.open('ab') as log:
@@ -75,6 +76,8 @@ class Running:
     def _prepare(self) -> None:
         """Put in what the training goes on from, and note what it is."""
         cell = self.cell
+        for needed in cell.needs.values():
+            check_note(needed)
         note = cell.folder / NOTE
         if note.exists():
             check_note(cell)
@@ -102,6 +105,10 @@ class Running:
         """Keep the most memory that it has used, over all its pieces."""
         if self._peak:
             _append(self.cell.folder / 'peak_memory_kb', str(self._peak))
+
+    def release(self) -> None:
+        """Leave the work dir to others, when all is noted."""
+        os.close(self._lock)
 
     def has_new_checkpoint(self) -> bool:
         """Tell whether a checkpoint has come since this was last asked."""
@@ -149,15 +156,25 @@ def peak_memory_mb(folder: Path) -> int | None:
 
 
 def current_commit() -> str:
-    """Return the commit that is checked out, with a mark if it was edited."""
-    described = subprocess.run(
-        ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
+    """Return the commit that is checked out, with a mark if it was edited.
+
+    Lines of results are no edit.
+    """
+    commit = _git('rev-parse', '--short=12', 'HEAD')
+    where = ('.', ':!benchmarks/results')
+    edited = _git('status', '--porcelain', '-uno', '--', *where)
+    return f'{commit}-dirty' if edited else commit or 'unknown'
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(
+        ['git', *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    return described.stdout.strip() or 'unknown'
+    return done.stdout.strip()
 
 
 def commits(folder: Path) -> list[str]:

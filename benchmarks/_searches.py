@@ -57,18 +57,24 @@ def share_of_time(lines: Sequence[Line], others: Sequence[Line]) -> str:
 
     Args:
         lines: Of one arm.
-        others: All of the matrix, with those that it has gone on from.
+        others: All of the matrix, with those that it has gone on from;
+            nothing is returned where one of these is missing.
     """
     seconds = {
         (line['name'], line['seed']): line['seconds'] for line in others
     }
+    if any(
+        line.get('from') and (line['from'], line['seed']) not in seconds
+        for line in lines
+    ):
+        return ''
     searching = whole = 0.0
     for line in lines:
         searching += sum(x['seconds'] for x in line.get('searches', ()))
         whole += line['seconds']
         if line.get('from'):
             length = line.get('epochs') or line['iterations']
-            origin = seconds.get((line['from'], line['seed']), 0)
+            origin = seconds[line['from'], line['seed']]
             whole += line['fork'] / length * origin
     return f'{100 * searching / whole:.0f} %' if searching else ''
 

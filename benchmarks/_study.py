@@ -59,8 +59,7 @@ class Study:
         self.jobs = jobs
         self.deadline = None if budget is None else time.time() + budget
         self.running: list[Running] = []
-        # What to look at, by arm and seed.
-        self.failed: dict[tuple[str, int], str] = {}
+        self.failed: dict[tuple[str, int], str] = {}  # what to look at
         self.stopped: list[Cell] = []
         self.waited_for: list[Cell] = []
         self.commit = current_commit()
@@ -93,6 +92,7 @@ class Study:
             for run in self.running:
                 run.stop()
                 run.note_memory()
+                run.release()
 
     def _startable(self) -> list[Cell]:
         if self._late():
@@ -143,15 +143,15 @@ class Study:
                     self._say(f'waits for {cell.folder}, which runs')
                 continue
             try:
-                self._start_one(cell, lock)
+                if self._start_one(cell, lock):
+                    continue
             except MatrixError as error:
                 self.failed[cell.key] = str(error)
                 self._say(f'failed  {error}')
-            finally:
-                os.close(lock)
+            os.close(lock)
 
-    def _start_one(self, cell: Cell, lock: int) -> None:
-        """Start a cell, unless it has ended meanwhile.
+    def _start_one(self, cell: Cell, lock: int) -> bool:
+        """Start a cell, unless it has ended meanwhile; tell which.
 
         Raises:
             MatrixError: What lies there is of no use.
@@ -159,11 +159,13 @@ class Study:
         if not self._keep(cell):
             self.running.append(Running(cell, lock, self.commit))
             self._say(f'starts  {cell.arm}, seed {cell.seed}')
-        elif cell in self._wanted():
+            return True
+        if cell in self._wanted():
             raise MatrixError(
                 f'{cell.folder}: has ended, but without the checkpoint that '
                 'another arm goes on from; remove it to train it again'
             )
+        return False
 
     def _collect(self) -> None:
         for run in list(self.running):
@@ -175,7 +177,9 @@ class Study:
                 run.stop()
             run.note_memory()
             self.running.remove(run)
-            if self._keep(run.cell):
+            kept = self._keep(run.cell)
+            run.release()
+            if kept:
                 continue
             log = f'{run.cell.folder}/output.log'
             if not stop:

@@ -1,8 +1,8 @@
 r"""Make tables and plots of the result lines that ``quality.py`` has kept.
 
-    python benchmarks/report.py benchmarks/matrices/shapes_det.yml \
+    python benchmarks/report.py benchmarks/matrices/digits.yml \
         --baseline "augmentation off" unsearched \
-        --differences docs/assets/results/shapes_det.png --searches TST
+        --differences digits.png --searches TST
 
 The table has each arm's mean +- standard deviation over its seeds, their
 number, the paper's figure where the matrix names one, the difference to the
@@ -64,7 +64,8 @@ def table(
         baselines: What to compare them with; the matrix' own if ``None``.
 
     Raises:
-        SystemExit: There are no lines, or they do not belong into one table.
+        SystemExit: There are no lines, or they do not belong into one table;
+            or none of an arm that is named to compare with.
     """
     kept = compared(matrix, lines)
     if not kept:
@@ -73,6 +74,8 @@ def table(
     _, title, _ = metric_of(kept)
     values = by_arm(kept)
     paper = matrix.get('paper', {})
+    if missing := sorted(set(baselines or ()) - set(values)):
+        raise SystemExit(f'{matrix["name"]}: no lines of {missing} yet')
     if baselines is None:
         baselines = [matrix['baseline']] if 'baseline' in matrix else []
     references = {arm: values[arm] for arm in baselines if arm in values}

@@ -17,6 +17,7 @@ from _lines import add_line, lines_by_key
 from _matrix import MatrixError, read_matrix
 from _running import take_lock
 from _study import Study
+from collect_runs import read_lines
 from studies import ARMS, ROOT, finish, kill, outcome, start, write_matrix
 
 from mmtst.augmentation.controls import check_control, read_policy
@@ -123,8 +124,22 @@ def test_what_an_arm_goes_on_from_is_trained_to_the_fork(
     output = finish(process)
     assert 'stopped' in output
     assert (tmp_path / work / 'unsearched' / '0' / 'epoch_1.pth').exists()
+    assert not (tmp_path / work / 'unsearched' / '0' / 'epoch_99.pth').exists()
     expected = outcome(whole)
     assert outcome(tmp_path) == {n: expected[n] for n in ('teacher', 'TST')}
+
+
+def test_an_arm_does_not_go_on_from_another_training(matrix, whole, tmp_path):
+    """What lies where it looks for its fork was made of something else."""
+    shutil.copytree(whole / 'work', tmp_path / 'work')
+    shutil.rmtree(tmp_path / 'work' / 'tiny' / 'TST')
+    note = tmp_path / 'work' / 'tiny' / 'unsearched' / '0' / 'cell.json'
+    made_of = json.loads(note.read_text())
+    made_of['options']['train_cfg.max_epochs'] = 4
+    note.write_text(json.dumps(made_of))
+    output = finish(start(matrix, tmp_path, '--arms', 'TST'), 1)
+    assert 'unsearched/0: what lies there was trained otherwise' in output
+    assert 'starts' not in output
 
 
 def test_told_to_end_it_ends_with_what_it_runs(matrix, tmp_path):
@@ -229,13 +244,10 @@ def test_every_matrix_names_configs_that_are_there(path, tmp_path):
             build_parts(cell.cfg)
         assert {c.key for c in cell.needs.values()} <= set(keys[:index])
     assert len({cell.folder for cell in found}) == len(found)
-    # No line of another time is in its way.
-    Study(
-        ROOT / 'benchmarks' / 'results' / f'{matrix["name"]}.jsonl',
-        found,
-        1,
-        None,
-    )
+    # No line of another time is in its way, and none is there twice.
+    file = ROOT / 'benchmarks' / 'results' / f'{matrix["name"]}.jsonl'
+    study = Study(file, found, 1, None)
+    assert len(read_lines(file)) == len(study.lines())
 
 
 def written(content, folder):
