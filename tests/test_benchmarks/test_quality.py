@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
+import _running
 import pytest
 import sceptics  # noqa: F401  # registers
 import torchvision_augmentation  # noqa: F401  # registers
@@ -197,6 +200,25 @@ def test_what_lies_no_more_is_trained_again(matrix, whole, tmp_path):
     assert outcome(tmp_path) == outcome(whole)
     text = (tmp_path / 'tiny.jsonl').read_text()
     assert text.startswith(''.join(lines))
+
+
+def test_a_commit_is_marked_when_code_was_edited(tmp_path, monkeypatch):
+    """Lines that the studies themselves have written are no edit."""
+    monkeypatch.setattr(_running, 'ROOT', tmp_path)
+    assert _running.current_commit() == 'unknown'
+    code = tmp_path / 'code.py'
+    lines = tmp_path / 'benchmarks' / 'results' / 'x.jsonl'
+    lines.parent.mkdir(parents=True)
+    for file in (code, lines):
+        file.touch()
+    someone = ('-c', 'user.name=a', '-c', 'user.email=a@b')
+    for command in (['init'], ['add', '.'], ['commit', '-m', 'a']):
+        subprocess.run(['git', *someone, *command], cwd=tmp_path, check=True)
+    lines.write_text('{}')
+    clean = _running.current_commit()
+    assert re.fullmatch('[0-9a-f]{12}', clean)
+    code.write_text('1')
+    assert _running.current_commit() == f'{clean}-dirty'
 
 
 def test_a_line_without_its_end_is_kept(tmp_path):

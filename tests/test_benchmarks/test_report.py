@@ -172,9 +172,10 @@ def test_the_cost_of_searching_is_counted():
     text = table(MATRIX, made)
     assert row(text, 'TST')[-1] == '30 %'
     assert row(text, 'KD')[-1] == ''
-    # What the other has taken until the fork counts.
+    # What the other has taken until the fork counts, or nothing is said.
     for later in made[1:]:
         later.update({'from': 'KD', 'fork': 6})
+    assert row(table(MATRIX, made), 'TST')[-1] == ''
     made.append(line('KD', 1, 70.0))
     assert row(table(MATRIX, made), 'TST')[-1] == '20 %'
 
@@ -183,6 +184,13 @@ def test_a_table_of_some_arms_keeps_the_differences():
     text = table(MATRIX, lines(KD=[70.0], TST=[71.0]), ['TST'])
     assert '| KD |' not in text
     assert row(text, 'TST')[-4:-1] == ['+1.00', '1', '']
+
+
+def test_arms_without_lines_are_nothing_to_compare_with():
+    made = lines(TST=[71.0])
+    assert 'against' not in table(MATRIX, made)
+    with pytest.raises(SystemExit, match=r"tiny: no lines of \['KD'\] yet"):
+        table(MATRIX, made, baselines=['KD'])
 
 
 def test_versions_are_counted():
