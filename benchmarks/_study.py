@@ -33,8 +33,9 @@ class Study:
         jobs: Trainings at a time.
         budget: Seconds after which all stops, each training where possible
             just after a checkpoint; ``None`` for no end.
-        arms: Those whose lines are wanted, all if ``None``; what they go on
-            from is trained up to the fork alone.
+        arms: Those whose lines are wanted, all if ``None``. What they need
+            whole, a teacher say, gets its line too; what they go on from is
+            trained up to the fork alone.
 
     Raises:
         MatrixError: A line is of a cell with other options.
@@ -191,10 +192,7 @@ class Study:
             self._say(f'stopped {log}{early}')
 
     def _is_to_stop(self, run: Running) -> bool:
-        """Tell whether time is up, or will be before the next checkpoint.
-
-        Or whether what others need of it is there, and no line is wanted.
-        """
+        """Tell whether time is up or too short, or no more is needed."""
         fresh = run.has_new_checkpoint()
         if self._late():
             return True
