@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from _significance import p_value
 from _spread import mean_and_deviation
 
 from mmtst.augmentation import MAGNITUDE_OPERATORS, OPERATORS
 
 _DIGITS = 4
+_FOUND = 'searched'
+_COMPARED = ('objective', 'gap_rate')
 _FIGURES = {
     'objective': 'objective',
     'gap_rate': 'teacher right, student wrong',
@@ -107,6 +110,49 @@ def findings_table(lines: Sequence[Line]) -> str:
                 for key in _FIGURES
             ]
             rows.append(f'| {index + 1} | {column} | {" | ".join(cells)} |')
+    return '\n'.join(rows)
+
+
+def search_tests_table(lines: Sequence[Line]) -> str:
+    """Return how the policies found differ from others, pair by pair.
+
+    On the same training batches; p is of two-sided t tests of the pairs, not
+    corrected for their number. Lower objectives are better, and higher rates.
+    Where a search has no figure, cells are empty.
+
+    Raises:
+        SystemExit: None of them has searched.
+    """
+    heads = [x for key in _COMPARED for x in (_FIGURES[key], 'p')]
+    rows = [
+        f'| search | {_FOUND} against | pairs | {" | ".join(heads)} |',
+        '|---|---|' + '--:|' * (len(heads) + 1),
+    ]
+    for index, found in enumerate(_by_search(lines)):
+        for name in found[0]['columns']:
+            if name == _FOUND:
+                continue
+            others = [search['columns'][name] for search in found]
+            cells = []
+            for key in _COMPARED:
+                pairs = [
+                    (search['columns'][_FOUND].get(key), column.get(key))
+                    for search, column in zip(found, others, strict=True)
+                ]
+                # Without positives there are no figures.
+                if any(None in pair for pair in pairs):
+                    cells += ['', '']
+                    continue
+                differences = [ours - theirs for ours, theirs in pairs]
+                p = p_value(differences)
+                cells += [
+                    mean_and_deviation(differences, digits=3, sign='+'),
+                    '' if p is None else f'{p:.2g}',
+                ]
+            rows.append(
+                f'| {index + 1} | {name} | {len(found)} | '
+                f'{" | ".join(cells)} |'
+            )
     return '\n'.join(rows)
 
 

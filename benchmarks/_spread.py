@@ -13,11 +13,19 @@ POWER = 0.8
 LEVEL = 0.05
 
 
-def mean_and_deviation(values: Sequence[float], digits: int = 2) -> str:
-    """Format a mean, with the standard deviation where there is one."""
+def mean_and_deviation(
+    values: Sequence[float], digits: int = 2, sign: str = '-'
+) -> str:
+    """Format a mean, with the standard deviation where there is one.
+
+    Args:
+        values: None of them make an empty text.
+        digits: After the point.
+        sign: ``+`` to write that of positive means too.
+    """
     if not values:
         return ''
-    text = f'{statistics.fmean(values):.{digits}f}'
+    text = f'{statistics.fmean(values):{sign}.{digits}f}'
     if len(values) > 1:
         text += f' +- {statistics.stdev(values):.{digits}f}'
     return text

@@ -2,7 +2,7 @@ r"""Make tables and plots of the result lines that ``quality.py`` has kept.
 
     python benchmarks/report.py benchmarks/matrices/digits.yml \
         --baseline "augmentation off" unsearched \
-        --differences digits.png --searches TST
+        --differences digits.png --searches TST --p-values
 
 The table has each arm's mean +- standard deviation over its seeds, their
 number, the paper's figure where the matrix names one, the difference to the
@@ -11,8 +11,9 @@ time that went into searching. Differences are paired by seed, and marked *
 where a two-sided t test of the pairs tells them from nothing (5 %, not
 corrected for the number of arms); beside each is the number of pairs and the
 smallest difference that so many with that spread would find in four of five
-cases. Lines of different schedules are refused. ``--searches`` adds what the
-searches of an arm found.
+cases. Lines of different schedules are refused. ``--p-values`` adds p of these
+tests, also corrected for the number of arms; ``--searches`` what the searches
+of an arm found, and how sure that is.
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ from typing import Any
 from _matrix import TEACHER, MatrixError, read_matrix
 from _metrics import Line, by_arm, compared, metric_of, paired
 from _plots import plot_curves, plot_differences
-from _searches import findings_table, policy_table, share_of_time
+from _searches import (
+    findings_table,
+    policy_table,
+    search_tests_table,
+    share_of_time,
+)
+from _significance import significance_table
 from _spread import detectable, interval, mean_and_deviation
 from collect_runs import RESULTS, read_lines
 
@@ -74,11 +81,9 @@ def table(
     _, title, _ = metric_of(kept)
     values = by_arm(kept)
     paper = matrix.get('paper', {})
-    if missing := sorted(set(baselines or ()) - set(values)):
-        raise SystemExit(f'{matrix["name"]}: no lines of {missing} yet')
-    if baselines is None:
-        baselines = [matrix['baseline']] if 'baseline' in matrix else []
-    references = {arm: values[arm] for arm in baselines if arm in values}
+    references = {
+        arm: values[arm] for arm in _baselines(matrix, values, baselines)
+    }
     heads = ['arm', 'seeds', title]
     heads += ['paper'] * bool(paper)
     for baseline in references:
@@ -114,6 +119,18 @@ def table(
     return '\n'.join(rows)
 
 
+def _baselines(
+    matrix: Mapping[str, Any],
+    values: Mapping[str, Any],
+    named: Sequence[str] | None,
+) -> list[str]:
+    """Return the named arms, or the matrix' own if that has lines."""
+    if missing := sorted(set(named or ()) - set(values)):
+        raise SystemExit(f'{matrix["name"]}: no lines of {missing} yet')
+    own = [matrix['baseline']] if 'baseline' in matrix else []
+    return [arm for arm in (own if named is None else named) if arm in values]
+
+
 def _against(
     values: Mapping[int, float], reference: Mapping[int, float], same: bool
 ) -> list[str]:
@@ -121,14 +138,14 @@ def _against(
     differences = [*paired(values, reference).values()]
     if same or not differences:
         return ['', '', '']
-    mean = statistics.fmean(differences)
+    text = mean_and_deviation(differences, sign='+')
     pairs = str(len(differences))
     if len(differences) < 2:
-        return [f'{mean:+.2f}', pairs, '']
+        return [text, pairs, '']
     sd = statistics.stdev(differences)
     least = detectable(sd, len(differences), paired=True)
-    mark = ' *' if abs(mean) > interval(differences) else ''
-    return [f'{mean:+.2f} +- {sd:.2f}{mark}', pairs, f'{least:.2f}']
+    told = abs(statistics.fmean(differences)) > interval(differences)
+    return [text + ' *' * told, pairs, f'{least:.2f}']
 
 
 def versions(lines: Sequence[Line]) -> str:
@@ -152,6 +169,9 @@ def main() -> None:
         metavar='ARM',
         help="not the matrix' own; plots take the first",
     )
+    parser.add_argument(
+        '--p-values', action='store_true', help='of the differences'
+    )
     parser.add_argument('--curves', type=Path, help='PNG file')
     parser.add_argument('--differences', type=Path, help='PNG file')
     parser.add_argument('--searches', metavar='ARM', help='what they found')
@@ -168,10 +188,16 @@ def main() -> None:
         )
     lines = read_lines(args.results / f'{matrix["name"]}.jsonl')
     print(table(matrix, lines, args.arms, args.baseline))
-    print(f'\nTrained with: {versions(compared(matrix, lines))}')
+    kept = compared(matrix, lines)
+    print(f'\nTrained with: {versions(kept)}')
+    if args.p_values:
+        for baseline in _baselines(matrix, by_arm(kept), args.baseline):
+            arms = args.arms or [*matrix['arms']]
+            print(f'\n{significance_table(by_arm(kept), baseline, arms)}')
     if args.searches:
         own = [line for line in lines if line['name'] == args.searches]
-        print(f'\n{findings_table(own)}\n\n{policy_table(own)}')
+        for part in (findings_table, search_tests_table, policy_table):
+            print(f'\n{part(own)}')
     if args.curves:
         plot_curves(matrix, lines, args.curves, args.arms)
     if args.differences:

@@ -9,7 +9,8 @@ from unittest.mock import ANY
 import numpy as np
 import pytest
 from _plots import plot_curves, plot_differences
-from _searches import findings_table, policy_table
+from _searches import findings_table, policy_table, search_tests_table
+from _significance import holm, p_value, significance_table
 from _spread import detectable, interval
 from collect_runs import read_lines
 from report import table, versions
@@ -216,3 +217,50 @@ def test_what_searches_found_is_averaged_over_the_seeds():
     ]
     with pytest.raises(SystemExit, match='no line of this arm has a search'):
         policy_table(lines(KD=[70.0]))
+
+
+def test_a_p_value_is_students():
+    # t is 2 sqrt(3) with 2 degrees of freedom, which has a closed form.
+    t = 2 * math.sqrt(3)
+    expected = 1 - t / math.sqrt(2 + t**2)
+    assert p_value([0.5, 1.0, 1.5]) == pytest.approx(expected)
+    assert p_value([-0.5, -1.0, -1.5]) == pytest.approx(expected)
+    assert p_value([1.0]) is None
+    assert p_value([1.0, 1.0]) is None
+
+
+def test_p_values_are_corrected_for_their_number():
+    # Three times the smallest, twice the next; never below one before it.
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_the_surest_differences_come_first():
+    values = {
+        'KD': {0: 70.0, 1: 72.0, 2: 74.0},
+        'loose': {0: 70.0, 1: 75.0, 2: 74.0},
+        'TST': {0: 70.5, 1: 73.0, 2: 75.5},
+        'lonely': {0: 99.0},
+    }
+    text = significance_table(values, 'KD', [*values, 'not run'])
+    assert '| p, 2 arms |' in text
+    assert [line.split(' |')[0] for line in text.splitlines()[2:]] == [
+        '| TST',
+        '| loose',
+    ]
+    p = p_value([0.5, 1.0, 1.5])
+    cells = ['TST', '+1.00 +- 0.50', '3', f'{p:.2g}', f'{2 * p:.2g}']
+    assert row(text, 'TST') == cells
+
+
+def test_policies_found_are_compared_batch_by_batch():
+    made = lines(TST=[71.0, 72.0])
+    for entry, better in zip(made, (0.1, 0.3), strict=True):
+        entry['searches'] = [search(1.0, 0.2)]
+        entry['searches'][0]['columns']['searched']['objective'] -= better
+    text = search_tests_table(made)
+    p = p_value([-0.1, -0.3])
+    # The originals have no rate here, and nothing is made up for it.
+    expected = f'| 1 | originals | 2 | -0.200 +- 0.141 | {p:.2g} |  |  |'
+    assert text.splitlines()[2:] == [expected]
