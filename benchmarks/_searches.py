@@ -29,8 +29,9 @@ def read_searches(work_dir: Path) -> list[dict[str, Any]]:
     """Read the reports that ``PolicySearchHook`` left, in their order.
 
     Returns:
-        Of each search its ``iterations`` and ``seconds``; ``columns``, of
-        the originals and of the policies before, searched and permuted, on
+        Of each search its ``iterations``, ``seconds`` and the gradient's
+        ``signal_to_noise``, about 1 for noise alone; ``columns``, of the
+        originals and of the policies before, searched and permuted, on
         the same training batches, some figures; ``prob`` and ``mag``,
         the policy found, by operator.
     """
@@ -42,6 +43,9 @@ def read_searches(work_dir: Path) -> list[dict[str, Any]]:
             dict(
                 iterations=report['search']['iterations'],
                 seconds=round(report['search']['seconds'], 1),
+                signal_to_noise=_rounded(
+                    report['search']['gradient_signal_to_noise']
+                ),
                 columns={
                     name: {key: _rounded(column[key]) for key in _FIGURES}
                     for name, column in report['columns'].items()
@@ -91,24 +95,18 @@ def findings_table(lines: Sequence[Line]) -> str:
         SystemExit: None of them has searched.
     """
     searches = _by_search(lines)
+    heads = [*_FIGURES.values(), "gradient's signal to noise"]
     rows = [
-        f'| search | policy | {" | ".join(_FIGURES.values())} |',
-        '|---|---|' + '--:|' * len(_FIGURES),
+        f'| search | policy | {" | ".join(heads)} |',
+        '|---|---|' + '--:|' * len(heads),
     ]
     for index, found in enumerate(searches):
+        # Lines of earlier versions do not have it.
+        signal = [search.get('signal_to_noise') for search in found]
         for column in found[0]['columns']:
-            cells = [
-                mean_and_deviation(
-                    [
-                        value
-                        for search in found
-                        # Without positives there are no figures.
-                        if (value := search['columns'][column].get(key))
-                        is not None
-                    ]
-                )
-                for key in _FIGURES
-            ]
+            figures = [search['columns'][column] for search in found]
+            cells = [_mean([x.get(key) for x in figures]) for key in _FIGURES]
+            cells.append(_mean(signal) if column == _FOUND else '')
             rows.append(f'| {index + 1} | {column} | {" | ".join(cells)} |')
     return '\n'.join(rows)
 
@@ -191,6 +189,11 @@ def _by_search(lines: Sequence[Line]) -> list[list[Mapping[str, Any]]]:
     if not searches:
         raise SystemExit('no line of this arm has a search')
     return [list(found) for found in zip(*searches, strict=True)]
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    # Without positives, or for figures that were not finite, there is none.
+    return mean_and_deviation([x for x in values if x is not None])
 
 
 def _rounded(value: float | None) -> float | None:

@@ -204,9 +204,13 @@ def test_what_searches_found_is_averaged_over_the_seeds():
     made = lines(TST=[71.0, 72.0])
     made[0]['searches'] = [search(1.0, 0.2), search(2.0, 0.4)]
     made[1]['searches'] = [search(3.0, 0.4), search(2.0, 0.4)]
+    made[1]['searches'][1]['signal_to_noise'] = 1.25
     findings = findings_table(made)
     assert '| 1 | searched | 2.00 +- 1.41 | 0.50 +- 0.00 |' in findings
     assert '| 1 | originals | 2.00 +- 1.41 |  | 0.75 +- 0.00 |' in findings
+    # One of the lines was written when searches did not say how noisy.
+    ends = [text.split('|')[-2].strip() for text in findings.splitlines()]
+    assert ends[2:] == ['', '', '', '1.25']
     policy = policy_table(made)
     assert row(policy, 'Rotate')[1:3] == ['0.30 +- 0.14', '0.70 +- 0.14']
     assert row(policy, 'Cutout')[1:] == [
