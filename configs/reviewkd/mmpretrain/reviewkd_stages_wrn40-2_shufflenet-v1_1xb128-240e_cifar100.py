@@ -3,8 +3,7 @@
 _base_ = '../../_base_/pairs/cifar/wrn40-2_shufflenet-v1.py'
 
 model = dict(
-    # Maps are compared as they are before their activation.
-    architecture=dict(backbone=dict(preact=True)),
+    # Of the maps that are compared, the teacher's alone are before their ReLU.
     teacher=dict(backbone=dict(preact=True)),
     distiller={{_base_.reviewkd_distiller}},
 )
