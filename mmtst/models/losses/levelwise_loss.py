@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmrazor.models.losses import PKDLoss
 from torch import Tensor, nn
 
 from mmtst.models.losses.levels import (
@@ -28,6 +29,10 @@ class LevelwiseLoss(nn.Module):
     over positions, and its ``DISTLoss`` relates the images of the batch alone,
     position by position. Here the levels stand in one entry, and maps are
     flattened on request. Half precision is computed in float32.
+
+    PKD correlates the values of a channel over the batch. One image with a
+    level of 1 x 1 has one value, which correlates with nothing: such a level
+    adds 0, where mmrazor's ``PKDLoss`` gives NaN.
 
     Args:
         loss: Config of a loss whose ``forward`` takes the student's and the
@@ -85,7 +90,8 @@ class LevelwiseLoss(nn.Module):
             preds_T: The teacher's, the same shapes; detached here.
 
         Returns:
-            A scalar; an empty level adds 0.
+            A scalar; an empty level adds 0, and so does under PKD one with a
+            single value for each channel.
 
         Raises:
             ValueError: Levels or shapes differ, or there are too few levels.
@@ -104,6 +110,8 @@ class LevelwiseLoss(nn.Module):
         student, teacher = full_precision(student), full_precision(teacher)
         if not student.numel():  # A mean over nothing is no number.
             return student.sum()
+        if isinstance(self.loss, PKDLoss) and student[:, 0].numel() == 1:
+            return 0 * student.sum()
         if self.form == 'rows':
             student, teacher = rows_of(student), rows_of(teacher)
         # Some of mmrazor's losses take views, which channels-last has not.
