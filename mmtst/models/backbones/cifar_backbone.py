@@ -105,6 +105,11 @@ class CIFARBackbone(BaseBackbone):  # type: ignore[misc]
             maps.append(before if self.preact else x)
         return self._select([*maps, self.last(x)])
 
+    def train(self, mode: bool = True) -> CIFARBackbone:
+        """Set the mode; unlike mmpretrain's, return the network as torch's."""
+        super().train(mode)
+        return self
+
     def _select(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return tuple(maps[index] for index in self.out_indices)
 
