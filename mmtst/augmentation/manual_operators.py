@@ -179,7 +179,12 @@ def _apply_affine(
     binned: bool,
     fill: list[float] | None,
 ) -> Tensor:
-    """Warp by torchvision, bilinear, for a square or oblong image."""
+    """Warp by torchvision, bilinear, for a square or oblong image.
+
+    Without its fill: that weighs pixels at the border twice, once against
+    zeros and once against the fill. Zeros outside of the difference to the
+    fill blend to the fill in one sampling.
+    """
     strength = bin_magnitude(magnitude) if binned else magnitude
     height, width = images.shape[-2:]
     angle, translate, shear = 0.0, [0.0, 0.0], [0.0, 0.0]
@@ -195,17 +200,17 @@ def _apply_affine(
         translate[0] = _translation(strength, width, binned)
     else:
         translate[1] = _translation(strength, height, binned)
+    color = images.new_tensor(fill or [0.0, 0.0, 0.0])[:, None, None]
     warped: Tensor = tvf.affine(
-        images,
+        images - color,
         angle=angle,
         translate=translate,
         scale=1.0,
         shear=shear,
         interpolation=InterpolationMode.BILINEAR,
-        fill=[0.0, 0.0, 0.0] if fill is None else fill,
         center=center,
     )
-    return warped
+    return warped + color
 
 
 def _translation(strength: float, side: int, whole: bool) -> float:

@@ -84,6 +84,42 @@ def test_content_moves_the_documented_way(name, generator):
         assert other == pytest.approx(before, abs=0.6)
 
 
+def test_pixels_at_the_border_are_weighed_once():
+    """White on black, moved by 0.4 * 150/331 * 8 = 1.45 pixels.
+
+    Column 1, whose center is at 1.5, comes from 0.05: 0.45 of it from
+    outside, 0.55 from column 0.
+    """
+    white = torch.ones(1, 3, 8, 8, dtype=torch.float64)
+    shift = 0.4 * 150 / 331 * 8
+    inside = 2 - shift  # 0.550
+    assert inside == pytest.approx(0.550, abs=5e-4)
+    row = torch.tensor([0, inside, 1, 1, 1, 1, 1, 1]).double()
+    for name in ('TranslateX', 'TranslateY'):
+        moved = apply_manual(name, white, 0.4)
+        moved = moved if name == 'TranslateX' else moved.transpose(2, 3)
+        torch.testing.assert_close(moved, row.expand(1, 3, 8, 8))
+    # So are those that are blended with a color.
+    color = [0.2, 0.4, 0.6]
+    blended = apply_manual('TranslateX', white, 0.4, fill=color)
+    fill = torch.tensor(color).double()[:, None, None]
+    expected = row * 1 + (1 - row) * fill
+    torch.testing.assert_close(blended, expected.expand(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize('name', AFFINE_OPERATORS)
+@pytest.mark.parametrize('m', [-0.7, 0.4])
+def test_the_border_is_that_of_the_matrix_too(name, m, generator):
+    """All pixels of a square image, as one bilinear sampling has them."""
+    x = images(generator)
+    theta = affine_target(name, m).expand(2, 2, 3)
+    grid = F.affine_grid(theta, x.shape, align_corners=False)
+    expected = F.grid_sample(x, grid, align_corners=False)
+    torch.testing.assert_close(
+        apply_manual(name, x, m), expected, rtol=0, atol=1e-4
+    )
+
+
 # RandAugment's own implementation, at its ten bins.
 @pytest.mark.parametrize('name', MAGNITUDE_OPERATORS)
 @pytest.mark.parametrize('m', [0.0, 0.05, 0.34, 0.67, 0.99, 1.0, -0.45, -1.0])
