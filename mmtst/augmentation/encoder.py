@@ -72,9 +72,10 @@ class AugmentationEncoder(BaseModule):  # type: ignore[misc]
         color_first: Whether color precedes the warp (``matrix_sum``).
         network: ``quadratic``, ``paper`` or ``official`` meta-encoders.
         prior: Path of their fitted prior; the shipped one if ``None``.
-        aspect: ``normalized`` takes matrices in coordinates of each image's
-            own aspect (the papers); ``corrected`` makes Rotate a true
-            rotation on images that are not square.
+        aspect: What Rotate and the shears are on images that are not square:
+            ``normalized``, torchvision's on the image squeezed to a square
+            (the papers), or ``corrected``, torchvision's on the image as it
+            is. Translations are shares of the side under both.
         mirror: Whether magnitudes get a random sign (Posterize and Solarize
             have none; under the ``paper`` network only affine operators).
         cutout_fraction: Side of Cutout's square over sqrt(height width).

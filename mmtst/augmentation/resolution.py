@@ -19,7 +19,12 @@ from mmtst.augmentation.base import (
 )
 from mmtst.augmentation.gates import relaxed_bernoulli
 from mmtst.augmentation.options import Options
-from mmtst.geometry import Aspect, from_normalized, identity_matrix
+from mmtst.geometry import (
+    Aspect,
+    anchor_corner,
+    from_normalized,
+    identity_matrix,
+)
 
 
 def resolve_draw(
@@ -67,9 +72,17 @@ def resolve_draw(
             draw.apply_noise.to(dtype), options.apply_prob, temperature
         )
         noise = _encoder_noise(draw, options.encoder_noise_std, dtype)
-        steps = _affine_steps(meta_encoders, magnitudes, apply_gates, noise)
-        steps = steps * draw.shrink.to(dtype).view(-1, 1, 1, 1)
         sizes = draw.sizes.to(dtype)
+        steps = _affine_steps(meta_encoders, magnitudes, apply_gates, noise)
+        if options.aspect == 'corrected':
+            # Shears are about the upper left corner, whatever the aspect.
+            shears = [name.startswith('Shear') for name in AFFINE_OPERATORS]
+            steps = torch.where(
+                steps.new_tensor(shears).bool().view(-1, 1, 1),
+                anchor_corner(steps, sizes),
+                steps,
+            )
+        steps = steps * draw.shrink.to(dtype).view(-1, 1, 1, 1)
         image_matrices = None
         if options.composition == 'image_sum':
             matrix = identity_matrix(

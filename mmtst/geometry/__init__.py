@@ -2,6 +2,7 @@
 
 from mmtst.geometry.affine import (
     Aspect,
+    anchor_corner,
     apply_to_points,
     compose,
     from_normalized,
@@ -20,6 +21,7 @@ from mmtst.geometry.warp import (
 
 __all__ = [
     'Aspect',
+    'anchor_corner',
     'apply_to_points',
     'compose',
     'from_normalized',

@@ -102,10 +102,13 @@ def from_normalized(
         theta: (B, 2, 3), output -> input, normalized frame.
         sizes: (B, 2) or (2,), (height, width) of the valid region in pixels.
         aspect: ``normalized`` takes theta as the paper does: on an image
-            that is not square its rotation is a rotation and a shear.
+            that is not square its rotation is a rotation and a shear, and
+            the tangent of a shear is its factor times w / h (of x by y).
             ``corrected`` takes the linear part in a square frame (half side
-            ``sqrt(w * h) / 2`` on both axes), so that a rotation stays one;
-            the translation stays relative to w / 2 and h / 2.
+            ``sqrt(w * h) / 2`` on both axes), so that a rotation stays one
+            and the factor of a shear is its tangent; the translation stays
+            relative to w / 2 and h / 2. What is to leave a corner where it
+            is goes through :func:`anchor_corner` first.
 
     Returns:
         Tensor: (B, 2, 3), source -> destination, pixels. An identity gives
@@ -125,6 +128,34 @@ def from_normalized(
         linear = linear * (half.unsqueeze(-1) / half.unsqueeze(-2))
     shift = theta[..., 2] * half + half - _multiply(linear, half)
     return invert(torch.cat([linear, shift.unsqueeze(-1)], dim=-1))
+
+
+def anchor_corner(change: Tensor, sizes: Tensor) -> Tensor:
+    """Let a warp about the upper left corner stay so when it is corrected.
+
+    Of such a warp, I + [D | t] in the normalized frame, the corner (-1, -1)
+    is fixed: t = D (1, 1). Under ``aspect='corrected'`` D acts on pixels, for
+    which the corner is at (-w / 2, -h / 2), so that t has to be, in units of
+    w / 2 and h / 2, D (w, h) / (w, h). Any other t differs from the fixed
+    corner's by a translation, which is kept.
+
+    Args:
+        change: (B, ..., 2, 3), the warp less the identity, output -> input,
+            normalized frame.
+        sizes: (B, 2), (height, width) of the valid regions in pixels.
+
+    Returns:
+        Tensor: As ``change``, with its last column moved; unchanged for a
+        square.
+    """
+    change = _at_least_float32(change)
+    sides = sizes.to(change).flip(-1)
+    sides = sides.view(len(sides), *(1,) * (change.dim() - 3), 2)
+    # Row i, column j: side j over side i.
+    ratio = sides.unsqueeze(-2) / sides.unsqueeze(-1)
+    moved = (change[..., :2] * (ratio - 1)).sum(-1)
+    shift = (change[..., 2] + moved).unsqueeze(-1)
+    return torch.cat([change[..., :2], shift], dim=-1)
 
 
 def to_normalized(matrix: Tensor, sizes: Tensor) -> Tensor:

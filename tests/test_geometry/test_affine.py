@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mmtst.geometry import (
+    anchor_corner,
     apply_to_points,
     compose,
     from_normalized,
@@ -175,6 +176,25 @@ def test_translation_counts_half_sides_and_moves_content_against(
     theta = torch.tensor([[[1.0, 0, 0.5], [0, 1, -0.25]]])
     matrix = from_normalized(theta, torch.tensor([[40, 100]]), aspect)  # type: ignore[arg-type]
     assert matrix[0, :, 2].tolist() == [-25.0, 5.0]
+
+
+@given(_entries, _entries, _sides, _sides)
+def test_a_warp_about_the_corner_stays_so_when_it_is_corrected(
+    x_by_y: float, y_by_x: float, height: int, width: int
+) -> None:
+    linear = torch.tensor([[0, x_by_y], [y_by_x, 0]]).double()
+    change = torch.cat([linear, linear.sum(1, keepdim=True)], 1)[None]
+    sizes = torch.tensor([[height, width]])
+    theta = identity_matrix(1) + anchor_corner(change, sizes)
+    back = invert(from_normalized(theta, sizes, 'corrected'))[0]
+    torch.testing.assert_close(back[:, :2], linear + torch.eye(2).double())
+    assert back[:, 2].abs().max() < 1e-9 * max(height, width)
+
+
+def test_on_a_square_the_corner_needs_no_anchor() -> None:
+    change = torch.randn(2, 5, 2, 3, generator=_seeded())
+    sizes = torch.tensor([[31, 31], [64, 64]])
+    assert anchor_corner(change, sizes).equal(change)
 
 
 def test_an_unknown_aspect_is_named() -> None:
