@@ -12,6 +12,7 @@ from mmtst.models.backbones import (
 )
 from mmtst.models.build import build_model, model_from_config
 from mmtst.models.connectors import (
+    HintConnector,
     LevelwiseConnector,
     PyramidConnector,
     ReviewKDConnector,
@@ -49,6 +50,7 @@ __all__ = [
     'FGDLoss',
     'GapObjective',
     'GapResult',
+    'HintConnector',
     'LevelwiseConnector',
     'LevelwiseLoss',
     'MimicLoss',

@@ -120,9 +120,7 @@ dist_distiller = dict(
 fitnet_distiller = dict(
     **_compared_maps,
     connectors=dict(
-        stage=dict(
-            type='mmrazor.ConvModuleConnector', norm_cfg=dict(type='BN')
-        )
+        stage=dict(type='mmtst.HintConnector', norm_cfg=dict(type='BN'))
     ),
     distill_losses=dict(
         loss_fitnet=dict(type='mmtst.MimicLoss', loss_weight=100.0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmengine.model import BaseModule, ModuleList
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmtst.registry import MODELS
@@ -34,6 +34,9 @@ class ReviewKDConnector(BaseModule):  # type: ignore[misc]
         output = conv3x3(R')                  of the teacher's channels
 
     Both convolutions around the fusion are followed by batch normalization.
+    Their weights start uniform with variance 1 / fan_in, as the authors' do,
+    those of the attention as torch has them.
+
     The outputs are compared with the teacher's stages by a ``ReviewKDLoss``.
 
     Args:
@@ -48,7 +51,7 @@ class ReviewKDConnector(BaseModule):  # type: ignore[misc]
         out_sizes: Height and width of the teacher's levels, in cells, where
             they are not the student's; ``R'`` is enlarged to them, by
             nearest neighbors. An entry ``None`` keeps a level's size.
-        init_cfg: mmengine's initialization config.
+        init_cfg: mmengine's initialization config; ``None`` for the above.
 
     Raises:
         ConfigError: An option is no count, or the lists differ in length.
@@ -76,17 +79,21 @@ class ReviewKDConnector(BaseModule):  # type: ignore[misc]
         self.pooled = pooled
         self.out_sizes = list(sizes)
         plain = dict(norm_cfg=dict(type='BN'), act_cfg=None)
-        self.reduce = ModuleList(
+        # torch's containers on purpose: through mmengine's, mmcv's modules
+        # would initialize themselves after init_cfg.
+        self.reduce = nn.ModuleList(
             ConvModule(channels, width, 1, **plain) for channels in in_channels
         )
         # The last level has nothing to fuse with.
-        self.attend = ModuleList(
+        self.attend = nn.ModuleList(
             nn.Conv2d(2 * width, 2, 1) for _ in in_channels[1:]
         )
-        self.project = ModuleList(
+        self.project = nn.ModuleList(
             ConvModule(width, channels, 3, padding=1, **plain)
             for channels in out_channels
         )
+        for block in (*self.reduce, *self.project):
+            nn.init.kaiming_uniform_(block.conv.weight, a=1)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Review the stages of a backbone.

@@ -1,9 +1,13 @@
 """Check PyramidConnector."""
 
+import math
+
 import pytest
 import torch
+from mmengine.model import ModuleDict
 
 from mmtst.models.connectors import PyramidConnector
+from mmtst.registry import MODELS
 
 
 def test_each_level_has_its_own_convolution():
@@ -23,3 +27,30 @@ def test_each_level_has_its_own_convolution():
 def test_wrong_number_of_levels():
     with pytest.raises(ValueError, match='set num_levels'):
         PyramidConnector(2, 3, num_levels=2)([torch.zeros(1, 2, 1, 1)])
+
+
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        dict(type='mmtst.PyramidConnector', in_channels=64, out_channels=128),
+        dict(
+            type='mmtst.LevelwiseConnector',
+            connector=dict(
+                type='mmrazor.MGDConnector',
+                student_channels=64,
+                teacher_channels=128,
+            ),
+        ),
+        dict(type='mmrazor.CRDConnector', dim_in=64, dim_out=128),
+    ],
+    ids=lambda cfg: cfg['type'],
+)
+def test_weights_of_plain_connectors_start_as_torchs(cfg):
+    torch.manual_seed(0)
+    connector = MODELS.build(cfg)
+    ModuleDict(dict(one=connector)).init_weights()  # As a runner does.
+    weights = [p for p in connector.parameters() if p.dim() > 1]
+    assert weights
+    for weight in weights:
+        expected = 1 / math.sqrt(3 * weight[0].numel())
+        assert weight.std().item() == pytest.approx(expected, rel=0.05)

@@ -1,7 +1,10 @@
 """Check ReviewKDConnector: shapes, the fusion by hand, who learns."""
 
+import math
+
 import pytest
 import torch
+from mmengine.model import ModuleDict
 
 from mmtst.models.connectors import ReviewKDConnector
 from mmtst.utils.errors import ConfigError
@@ -129,3 +132,36 @@ def test_too_few_features_are_refused():
     connector = ReviewKDConnector([4, 6, 6], [4, 6, 6])
     with pytest.raises(ValueError, match='2 levels of maps, but got 1'):
         connector(stages([4]))
+
+
+def test_weights_start_as_the_authors():
+    torch.manual_seed(0)
+    connectors = ModuleDict(
+        dict(
+            stages=ReviewKDConnector([64, 128, 256, 256], [64, 128, 256, 256])
+        )
+    )
+    connectors.init_weights()  # As a runner does.
+    connector = connectors['stages']
+    for block in (*connector.reduce, *connector.project):
+        weight = block.conv.weight
+        fan_in = weight[0].numel()
+        expected = 1 / math.sqrt(fan_in)
+        assert weight.std().item() == pytest.approx(expected, rel=0.03)
+        assert weight.abs().max() <= math.sqrt(3 / fan_in)  # uniform
+    # 256 to 64 channels, 3 x 3.
+    assert connector.project[0].conv.weight.std().item() == pytest.approx(
+        0.0208, abs=3e-4
+    )
+    for conv in connector.attend:
+        fan_in = conv.weight[0].numel()
+        expected = 1 / math.sqrt(3 * fan_in)
+        assert conv.weight.std().item() == pytest.approx(expected, rel=0.05)
+
+
+def test_another_start_can_be_chosen():
+    init = dict(type='Constant', layer='Conv2d', val=0.25)
+    connector = ReviewKDConnector([4, 6], [4, 6], init_cfg=init)
+    connector.init_weights()
+    for block in (*connector.reduce, *connector.project):
+        assert (block.conv.weight == 0.25).all()
