@@ -137,6 +137,18 @@ def test_negatives_are_uniform_over_the_other_classes():
                 assert abs(count - 60000 / 8) < 5 * 81
 
 
+def test_negatives_are_drawn_with_replacement():
+    """Even where as many are there: 8 of the other classes, drawn 8 times."""
+    loss = taught(build(num_negatives=8))
+    drawn = draws_of(loss, list(range(12)))[:, 1:]
+    distinct = [len(row.unique()) for row in drawn]
+    assert min(distinct) < 8
+    # 8 (1 - (7/8)^8) = 5.25 of them are distinct in the mean.
+    rows = draws_of(loss, [0] * 2000)[:, 1:]
+    mean = sum(len(row.unique()) for row in rows) / len(rows)
+    assert mean == pytest.approx(8 * (1 - (7 / 8) ** 8), abs=0.1)
+
+
 def test_negatives_of_other_samples_leave_out_the_sample_alone():
     loss = build(num_negatives=60000, negatives='other_samples')
     drawn = draws_of(loss, [0, 5, 11])

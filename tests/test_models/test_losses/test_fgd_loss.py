@@ -227,6 +227,25 @@ def test_objects_land_on_the_cells_that_they_cover():
     torch.testing.assert_close(background, (expected == 0) / 22)
 
 
+def test_a_box_ends_before_the_cell_that_it_only_touches():
+    """Unlike the authors' slices, which include that row and column."""
+    x1, y1, x2, y2, stride = 16, 16, 32, 32, 8
+    weights = object_weights(
+        torch.tensor([[16.0, 16.0, 32.0, 32.0]]), (64, 96), torch.zeros(8, 12)
+    )
+    paper, authors = torch.zeros(8, 12), torch.zeros(8, 12)
+    for i in range(8):
+        for j in range(12):
+            row, column = i * stride, j * stride  # of the cell's corner
+            if y1 <= row < y2 and x1 <= column < x2:
+                paper[i, j] = 1 / 4
+            if y1 <= row <= y2 and x1 <= column <= x2:
+                authors[i, j] = 1 / 9
+    assert weights.equal(paper)
+    # Both weigh an object by 1.
+    assert float(authors.sum()) == pytest.approx(float(weights.sum()))
+
+
 def test_the_smaller_object_wins():
     level = torch.zeros(4, 6)
     boxes = torch.tensor([[0.0, 0.0, 96.0, 64.0], [16.0, 16.0, 32.0, 32.0]])
