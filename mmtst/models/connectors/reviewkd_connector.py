@@ -35,7 +35,9 @@ class ReviewKDConnector(BaseModule):  # type: ignore[misc]
 
     Both convolutions around the fusion are followed by batch normalization.
     Their weights start uniform with variance 1 / fan_in, as the authors' do,
-    those of the attention as torch has them.
+    those of the attention as torch has them. A single value for each channel,
+    as of the pooled level of one image, has no variance: it is normalized by
+    the running moments, where a batch norm would end the training.
 
     The outputs are compared with the teacher's stages by a ``ReviewKDLoss``.
 
@@ -129,14 +131,14 @@ class ReviewKDConnector(BaseModule):  # type: ignore[misc]
                 if size is None
                 else F.interpolate(reviewed, (size, size), mode='nearest')
             )
-            outputs.insert(0, self.project[index](sized))
+            outputs.insert(0, _normalized(self.project[index], sized))
         return tuple(outputs)
 
     def _fuse(
         self, index: int, features: Tensor, reviewed: Tensor | None
     ) -> Tensor:
         """Fuse a level with what was reviewed; (B, mid_channels, H, W)."""
-        reduced: Tensor = self.reduce[index](features)
+        reduced = _normalized(self.reduce[index], features)
         if reviewed is None:
             return reduced
         size = reduced.shape[-2:]
@@ -144,6 +146,24 @@ class ReviewKDConnector(BaseModule):  # type: ignore[misc]
         both = torch.cat([reduced, enlarged], dim=1)
         attention: Tensor = self.attend[index](both).sigmoid()
         return attention[:, :1] * reduced + attention[:, 1:] * enlarged
+
+
+def _normalized(block: ConvModule, features: Tensor) -> Tensor:
+    """Apply convolution and norm to (B, C, H, W), B H W of one included."""
+    norm = block.norm
+    several = features[:, 0].numel() > 1
+    # A synchronized norm has the values of other processes too.
+    if several or not norm.training or type(norm) is not nn.BatchNorm2d:
+        output: Tensor = block(features)
+        return output
+    return F.batch_norm(
+        block.conv(features),
+        norm.running_mean,
+        norm.running_var,
+        norm.weight,
+        norm.bias,
+        eps=norm.eps,
+    )
 
 
 def _check_lists(

@@ -165,3 +165,25 @@ def test_another_start_can_be_chosen():
     connector.init_weights()
     for block in (*connector.reduce, *connector.project):
         assert (block.conv.weight == 0.25).all()
+
+
+def test_one_image_is_enough():
+    connector = ReviewKDConnector([4, 6, 6], [3, 5, 5]).train()
+    features = [x.requires_grad_() for x in stages([4, 6], batch=1)]
+    outputs = connector(features)
+    assert [tuple(o.shape) for o in outputs] == [
+        (1, 3, 16, 16),
+        (1, 5, 8, 8),
+        (1, 5, 1, 1),
+    ]
+    sum(o.square().sum() for o in outputs).backward()
+    for x in (*features, *connector.parameters()):
+        assert x.grad.isfinite().all() and x.grad.abs().sum() > 0
+    # The pooled level is normalized by the running moments, 0 and 1.
+    block = connector.reduce[2]
+    pooled = features[1].mean((2, 3), keepdim=True)
+    expected = block.conv(pooled) / math.sqrt(1 + block.norm.eps)
+    output = connector.project[2].conv(expected)
+    output = output / math.sqrt(1 + block.norm.eps)
+    torch.testing.assert_close(outputs[2], output)
+    assert block.norm.num_batches_tracked == 0
