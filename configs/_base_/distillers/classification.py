@@ -78,12 +78,10 @@ dkd_distiller = dict(
             type='mmtst.WarmupLoss',
             epochs=20,
             loss=dict(
-                type='mmrazor.DKDLoss',
+                type='mmtst.DKDLoss',
                 tau=4.0,
                 alpha=1.0,
                 beta=8.0,
-                # Any other gives the sum over the batch.
-                reduction='batchmean',
                 loss_weight=1.0,
             ),
         )
