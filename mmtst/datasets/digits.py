@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from mmtst.datasets.cifar_files import SIDE, LabelledImages, write_files
+from mmtst.datasets.unfinished import begin_folder, finish_folder
 from mmtst.utils.checks import check_number
 from mmtst.utils.errors import ConfigError
 
@@ -62,8 +61,7 @@ def write_digits(root: str | Path, seed: int = 0) -> bool:
     pictures, labels = _load_digits()
     images = _color(_enlarge(pictures), np.random.default_rng((seed, 1)))
     tested = _choose_tested(labels, np.random.default_rng((seed, 0)))
-    part = root.with_name(root.name + '.part')
-    shutil.rmtree(part, ignore_errors=True)
+    part = begin_folder(root)
     write_files(
         part,
         {
@@ -74,9 +72,7 @@ def write_digits(root: str | Path, seed: int = 0) -> bool:
     )
     text = json.dumps(stamp, indent=2)
     (part / STAMP).write_text(text + '\n', encoding='utf-8')
-    if root.exists():
-        root.rmdir()
-    os.replace(part, root)
+    finish_folder(part, root)
     return True
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from mmtst.datasets.shapes import (
     SceneObject,
     draw_scene,
 )
+from mmtst.datasets.unfinished import begin_folder, finish_folder
 from mmtst.utils.checks import check_choice, check_number
 from mmtst.utils.errors import ConfigError
 
@@ -97,9 +96,7 @@ def write_shapes(
     out = Path(out).absolute()
     if _is_written(out, settings):
         return False
-    part = out.with_name(out.name + '.part')
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    part = begin_folder(out)
     total = settings.num_train + settings.num_val
     done = 0
     for split, count in zip(
@@ -121,9 +118,7 @@ def write_shapes(
         for writer in writers:
             writer.close()
     _write_json(part / STAMP, settings.stamp(), indent=2)
-    if out.exists():
-        out.rmdir()
-    os.replace(part, out)
+    finish_folder(part, out)
     return True
 
 

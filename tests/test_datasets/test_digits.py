@@ -14,6 +14,7 @@ import pytest
 from mmtst.datasets import CIFAR100
 from mmtst.datasets.cifar_files import read_classes, read_split
 from mmtst.datasets.digits import DIGIT_CLASSES, write_digits
+from mmtst.datasets.unfinished import begin_folder
 from mmtst.utils.errors import ConfigError
 
 # Of each digit, as scikit-learn has them: 1,797 in all.
@@ -116,8 +117,7 @@ def test_same_seed_same_bytes(root: Path) -> None:
 
 
 def test_what_was_broken_off_is_written_anew(root: Path) -> None:
-    part = root.parent / 'new.part'
-    part.mkdir()
+    part = begin_folder(root.parent / 'new')
     (part / 'rest').touch()
     (root.parent / 'new').mkdir()
     assert write_digits(root.parent / 'new')
