@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from _common import (
     add_config_arguments,
@@ -21,7 +20,13 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmtst.datasets import check_annotations, check_data, check_label_maps
-from mmtst.engine.resume import TEMPLATES, find_checkpoint
+from mmtst.engine.resume import (
+    TEMPLATES,
+    checkpoint_folder,
+    find_checkpoint,
+    no_whole_checkpoint,
+)
+from mmtst.engine.run_lock import check_free, lock_early
 from mmtst.utils.errors import ConfigError
 
 
@@ -56,6 +61,7 @@ def prepare(args: argparse.Namespace) -> Config:
         ConfigError: A file is missing, or an option cannot be used.
     """
     cfg = read_config(args)
+    check_free(cfg.work_dir)
     if args.amp:
         _use_amp(cfg)
     if args.auto_scale_lr:
@@ -81,10 +87,7 @@ def _use_newest_checkpoint(cfg: Config) -> None:
         ConfigError: There are checkpoints, but none that can be read.
     """
     hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    folder = Path(cfg.work_dir)
-    if hook.get('out_dir'):
-        # As mmengine puts them there.
-        folder = Path(hook['out_dir'], folder.name)
+    folder = checkpoint_folder(cfg.work_dir, hook.get('out_dir'))
     template = hook.get('filename_tmpl')
     found = find_checkpoint(folder, (template,) if template else TEMPLATES)
     say = print if is_main_process() else (lambda text: None)
@@ -96,14 +99,7 @@ def _use_newest_checkpoint(cfg: Config) -> None:
         say(f'--resume: goes on from {found.path}')
         return
     if found.skipped:
-        raise ConfigError(
-            'there are checkpoints to resume from, but none can be read: '
-            + '; '.join(f'{p}: {reason}' for p, reason in found.skipped),
-            where='--resume',
-            got=str(folder),
-            fix='mend them, or move them away to start anew: without '
-            '--resume the training would overwrite them',
-        )
+        raise no_whole_checkpoint(found, folder, '--resume')
     cfg.resume = False
     start = cfg.get('load_from')
     say(
@@ -150,6 +146,7 @@ def _use_auto_scale_lr(cfg: Config) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Train."""
     cfg = prepare(parse_args(argv))
+    lock_early(cfg.work_dir)
     if 'runner_type' in cfg:
         runner = RUNNERS.build(cfg)
     else:

@@ -18,6 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from mmtst.augmentation.base import MAGNITUDE_OPERATORS, OPERATORS, Policy
+from mmtst.engine.side_files import (
+    Records,
+    read_records,
+    replace_text,
+    set_aside,
+)
+from mmtst.engine.written_files import is_whole
 
 
 def describe_policy(policy: Policy) -> dict[str, dict[str, float]]:
@@ -63,16 +70,14 @@ def read_policy_log(path: str | Path) -> list[dict[str, Any]]:
 
     Returns:
         The entries in the order of writing.
+
+    Raises:
+        OSError: There is no such file, or it cannot be read.
     """
-    entries = []
-    for line in Path(path).read_text(encoding='utf-8').splitlines():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(entry, dict):
-            entries.append(entry)
-    return entries
+    records = read_records(path)
+    if records.problem is not None:
+        raise OSError(f'{path} {records.problem}')
+    return records.entries
 
 
 def cut_policy_log(path: str | Path, iteration: int) -> int:
@@ -93,9 +98,8 @@ def cut_policy_log(path: str | Path, iteration: int) -> int:
     if not path.exists():
         return 0
     entries = read_policy_log(path)
-    kept = [entry for entry in entries if entry.get('iter', 0) < iteration]
-    text = ''.join(json.dumps(entry) + '\n' for entry in kept)
-    replace_text(path, text)
+    kept = _entries_before(entries, iteration)
+    replace_text(path, _as_lines(kept))
     return len(entries) - len(kept)
 
 
@@ -105,42 +109,67 @@ def prepare_policy_log(
     """Make a log ready for a training that starts or resumes.
 
     On resume it is cut back; at a fresh start, what another run has left
-    there is set aside under another name.
+    there is set aside under another name. So is what does not stay in it on
+    resume, but for a last line that a kill has torn: where a training stands
+    is what a checkpoint says. What cannot be read stops nothing.
 
     Args:
-        path: The ``policy.jsonl`` of the run; may be missing.
+        path: The ``policy.jsonl`` of the run; anything may be there.
         iteration: The iteration (0-based) that is to be trained next.
         stamp: Of this start, for the name of what is set aside.
         logger: Hears of both.
     """
+    if not os.path.lexists(path):
+        return
+    kept: list[dict[str, Any]] = []
+    why = ''
     if iteration > 0:
-        removed = cut_policy_log(path, iteration)
-        if removed:
-            logger.info(
-                'Cut %d entries that lie past iteration %d off %s.',
-                removed,
-                iteration,
-                path.name,
-            )
-    elif path.exists():
-        old = path.with_name(f'{path.stem}.before_{stamp}{path.suffix}')
-        path.rename(old)
-        logger.info('Set %s aside as %s.', path.name, old.name)
+        records = read_records(path)
+        kept = _entries_before(records.entries, iteration)
+        why = _why_not_whole(path, records, len(kept), iteration)
+        if not why:
+            if records.torn:
+                replace_text(path, _as_lines(kept))
+            return
+    old = set_aside(path, stamp)
+    if kept:
+        replace_text(path, _as_lines(kept))
+    logger.info('Set %s aside as %s%s.', path.name, old.name, why)
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a file by way of a temporary one beside it.
+def _why_not_whole(
+    path: Path, records: Records, kept: int, iteration: int
+) -> str:
+    """Say why a log cannot be written on as it is; empty where it can."""
+    if records.problem is not None:
+        return f': it {records.problem}'
+    reasons = []
+    if len(records.entries) > kept:
+        removed = len(records.entries) - kept
+        reasons.append(
+            f'{removed} entries do not lie before iteration {iteration}'
+        )
+    if records.skipped and not records.torn:
+        reasons.append(f'{records.skipped} lines are no records')
+    if path.is_symlink():
+        reasons.append('it is a link')
+    return ': ' + ', '.join(reasons) if reasons else ''
 
-    Args:
-        path: The file to make or to replace; its folder must exist.
-        text: Its new content.
-    """
-    temporary = path.with_name(f'.{path.name}.tmp')
-    with temporary.open('w', encoding='utf-8') as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+
+def _entries_before(
+    entries: list[dict[str, Any]], iteration: int
+) -> list[dict[str, Any]]:
+    """Return those of searches before earlier iterations."""
+    kept = []
+    for entry in entries:
+        at = entry.get('iter', 0)
+        if is_whole(at) and at < iteration:
+            kept.append(entry)
+    return kept
+
+
+def _as_lines(entries: list[dict[str, Any]]) -> str:
+    return ''.join(json.dumps(entry) + '\n' for entry in entries)
 
 
 def jsonable(value: Any) -> Any:

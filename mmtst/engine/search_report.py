@@ -17,7 +17,7 @@ from torch import Tensor
 from mmtst.augmentation.base import MAGNITUDE_OPERATORS, OPERATORS, Policy
 from mmtst.augmentation.controls import permute_policy
 from mmtst.engine.budget import mean_rate
-from mmtst.engine.policy_log import describe_policy, jsonable, replace_text
+from mmtst.engine.policy_log import describe_policy, jsonable
 from mmtst.engine.randomness import derive_seed, seed_all
 from mmtst.engine.search_types import (
     GUARD,
@@ -26,6 +26,7 @@ from mmtst.engine.search_types import (
     SearchModel,
     SearchSummary,
 )
+from mmtst.engine.side_files import replace_text
 
 COLUMNS = ('originals', 'before', 'searched', 'permuted')
 

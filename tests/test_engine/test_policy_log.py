@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,6 @@ from mmtst.engine.policy_log import (
     jsonable,
     prepare_policy_log,
     read_policy_log,
-    replace_text,
 )
 
 
@@ -102,27 +103,107 @@ def test_prepare_cuts_on_resume_and_sets_aside_otherwise(
     with caplog.at_level(logging.INFO, logger='test_policy_log'):
         prepare_policy_log(path, 41, 'now', logger)
     assert len(read_policy_log(path)) == 4
-    assert 'Cut 2 entries' in caplog.text
+    assert '2 entries do not lie before iteration 41' in caplog.text
+    # Where a training stands is what a checkpoint says: nothing is lost.
+    assert len(read_policy_log(tmp_path / 'policy.before_now.jsonl')) == 6
+    prepare_policy_log(path, 41, 'now', logger)
+    assert len(list(tmp_path.iterdir())) == 2
     prepare_policy_log(path, 0, 'now', logger)
     assert not path.exists()
-    assert len(read_policy_log(tmp_path / 'policy.before_now.jsonl')) == 4
+    assert len(read_policy_log(tmp_path / 'policy.before_now_2.jsonl')) == 4
     prepare_policy_log(path, 0, 'later', logger)
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_replace_text_leaves_the_old_file_on_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def _bytes(path: Path) -> None:
+    path.write_bytes(b'\xff\xfe\x00\n' + path.read_bytes())
+
+
+def _numbers(path: Path) -> None:
+    with path.open('a') as file:
+        file.write('[1]\n3\nnull\n{"iter": ' + '9' * 5000 + '}\n')
+
+
+def _nested(path: Path) -> None:
+    path.write_text('[' * 100_000 + '\n' + path.read_text())
+
+
+def _types(path: Path) -> None:
+    with path.open('a') as file:
+        for at in ('"a"', 'true', '1.5', '[1]', 'null', 'NaN', '-1'):
+            file.write(f'{{"search": 0, "iter": {at}}}\n')
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    (path / 'inner').mkdir(parents=True)
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _link(path: Path) -> None:
+    target = path.with_name('target')
+    path.rename(target)
+    path.symlink_to(target)
+
+
+def _dangling(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.with_name('target'))
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'kept', 'words'),
+    [
+        (_bytes, 6, '1 lines are no records'),
+        (_numbers, 6, '4 lines are no records'),
+        (_nested, 6, '1 lines are no records'),
+        (_types, 6, '7 entries do not lie before iteration 1000'),
+        (_folder, 0, 'it is no file'),
+        (_pipe, 0, 'it is no file'),
+        (_link, 6, 'it is a link'),
+        (_dangling, 0, 'it is no file'),
+    ],
+)
+@pytest.mark.parametrize('iteration', [0, 1000])
+def test_what_cannot_be_read_is_set_aside_and_named(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    spoil: Callable[[Path], None],
+    kept: int,
+    words: str,
+    iteration: int,
 ) -> None:
-    path = tmp_path / 'report.json'
-    replace_text(path, 'old')
+    path = _written(tmp_path)
+    spoil(path)
+    target = tmp_path / 'target'
+    before = target.read_bytes() if target.exists() else None
+    with caplog.at_level(logging.INFO, logger='test_policy_log'):
+        prepare_policy_log(
+            path, iteration, 'now', logging.getLogger('test_policy_log')
+        )
+    assert os.path.lexists(tmp_path / 'policy.before_now.jsonl')
+    assert 'policy.before_now.jsonl' in caplog.text
+    if iteration:
+        assert words in caplog.text
+    log = PolicyLog(path)
+    log.append({'search': 3, 'iter': 1000})
+    assert len(read_policy_log(path)) == (kept if iteration else 0) + 1
+    assert not path.is_symlink()
+    # Nothing is written through a link.
+    assert (target.read_bytes() if target.exists() else None) == before
 
-    def fail(*_: object) -> None:
-        raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('os.fsync', fail)
-    with pytest.raises(OSError, match='No space'):
-        replace_text(path, 'new')
-    assert path.read_text() == 'old'
+def test_a_torn_last_line_alone_leaves_nothing_aside(tmp_path: Path) -> None:
+    path = _written(tmp_path)
+    with path.open('a') as file:
+        file.write('{"search": 2, "st')
+    prepare_policy_log(path, 1000, 'now', logging.getLogger('test_policy_log'))
+    assert len(path.read_text().splitlines()) == 6
+    assert [p.name for p in tmp_path.iterdir()] == ['policy.jsonl']
 
 
 def test_jsonable_copies() -> None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from mmengine.config import Config
 
-from mmtst.engine.resume import final_checkpoint, find_checkpoint
+from mmtst.engine.resume import (
+    TEMPLATES,
+    checkpoint_folder,
+    final_checkpoint,
+    find_checkpoint,
+    use_latest_checkpoint,
+)
+from mmtst.utils.errors import ConfigError
 
 
-def save(path: Path, **meta: int) -> Path:
+def save(path: Path, **meta: Any) -> Path:
     torch.save({'meta': meta, 'state_dict': {'w': torch.ones(3)}}, path)
     return path
 
@@ -74,3 +83,76 @@ def test_weights_alone_are_no_checkpoint_of_a_training(tmp_path: Path) -> None:
 def test_nothing_there_is_nothing_found(tmp_path: Path) -> None:
     assert find_checkpoint(tmp_path) == (None, [])
     assert find_checkpoint(tmp_path / 'not' / 'yet') == (None, [])
+
+
+@pytest.mark.parametrize(
+    'meta',
+    [
+        dict(epoch=-1, iter=20),
+        dict(epoch=2, iter=20.0),
+        dict(epoch=True, iter=20),
+        dict(epoch=2, iter='20'),
+        dict(epoch=2),
+    ],
+)
+def test_one_that_stands_nowhere_is_left_out(
+    tmp_path: Path, meta: dict[str, Any]
+) -> None:
+    whole = save(tmp_path / 'epoch_1.pth', epoch=1, iter=10)
+    os.utime(whole, (1, 1))
+    save(tmp_path / 'epoch_2.pth', **meta)
+    found = find_checkpoint(tmp_path)
+    assert found.path == whole
+    assert 'at which iteration' in found.skipped[0][1]
+
+
+def test_what_is_no_file_is_left_out(tmp_path: Path) -> None:
+    whole = save(tmp_path / 'epoch_1.pth', epoch=1, iter=10)
+    (tmp_path / 'epoch_2.pth').mkdir()
+    (tmp_path / 'epoch_3.pth').symlink_to(tmp_path / 'gone')
+    os.mkfifo(tmp_path / 'epoch_4.pth')
+    found = find_checkpoint(tmp_path)
+    assert found.path == whole
+    assert len(found.skipped) == 3
+
+
+def start(folder: Path) -> SimpleNamespace:
+    """Return what of a runner says where to resume from."""
+    return SimpleNamespace(
+        work_dir=str(folder),
+        logger=logging.getLogger('test_resume'),
+        _resume=True,
+        _load_from=None,
+    )
+
+
+def test_the_named_one_is_taken_and_else_the_newest(tmp_path: Path) -> None:
+    named = save(tmp_path / 'epoch_1.pth', epoch=1, iter=10)
+    os.utime(named, (1, 1))
+    newest = save(tmp_path / 'epoch_2.pth', epoch=2, iter=20)
+    (tmp_path / 'last_checkpoint').write_text(str(named))
+    runner = start(tmp_path)
+    use_latest_checkpoint(runner, tmp_path, TEMPLATES[0])
+    assert runner._load_from == str(named)
+    (tmp_path / 'last_checkpoint').write_text('/gone/epoch_7.pth')
+    runner = start(tmp_path)
+    use_latest_checkpoint(runner, tmp_path, TEMPLATES[0])
+    assert runner._load_from == str(newest)
+
+
+def test_without_any_it_starts_anew_but_not_over_broken_ones(
+    tmp_path: Path,
+) -> None:
+    runner = start(tmp_path)
+    use_latest_checkpoint(runner, tmp_path, TEMPLATES[0])
+    assert (runner._resume, runner._load_from) == (False, None)
+    (tmp_path / 'epoch_1.pth').write_bytes(b'half')
+    with pytest.raises(ConfigError, match='none can be read') as caught:
+        use_latest_checkpoint(start(tmp_path), tmp_path, TEMPLATES[0])
+    assert 'epoch_1.pth' in str(caught.value)
+
+
+def test_checkpoints_lie_where_mmengine_puts_them() -> None:
+    assert checkpoint_folder('/runs/a', None) == Path('/runs/a')
+    assert checkpoint_folder('/runs/a', '/runs/a') == Path('/runs/a')
+    assert checkpoint_folder('/runs/a/', '/big') == Path('/big/a')

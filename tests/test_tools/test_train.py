@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
 import torch
 
+from mmtst.engine.run_lock import lock_early
 from mmtst.utils.errors import ConfigError
 
 
@@ -212,6 +214,29 @@ def test_launchers_that_cannot_start_say_so(
         prepare(plain_config, '--work-dir', tmp_path, '--launcher', launcher)
     assert words in str(error.value)
     assert '--launcher' in str(error.value)
+
+
+def test_a_second_training_is_refused_before_anything_else(
+    prepare, plain_config, tmp_path
+):
+    ready, wait = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            lock_early(tmp_path)
+        finally:
+            os.write(ready[1], b'.')
+            os.read(wait[0], 1)
+            os._exit(0)
+    os.read(ready[0], 1)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ConfigError, match=f'process {pid} on') as caught:
+        prepare(plain_config, '--work-dir', tmp_path, '--resume', 'gone.pth')
+    assert '--work-dir' in str(caught.value)
+    assert sorted(tmp_path.iterdir()) == before
+    os.write(wait[1], b'.')
+    os.waitpid(pid, 0)
+    prepare(plain_config, '--work-dir', tmp_path)
 
 
 def test_resume_goes_on_from_the_newest_whole_checkpoint(

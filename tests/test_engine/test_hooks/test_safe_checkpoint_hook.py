@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 import torch
 from mmengine.fileio import LocalBackend
+from mmengine.hooks import Hook
 
+from mmtst.engine import run_lock
 from mmtst.engine.resume import find_checkpoint
 from mmtst.utils.errors import ConfigError
 
@@ -33,18 +35,20 @@ def test_old_checkpoints_go_when_the_new_one_is_there(
     seen = []
     replace, unlink = os.replace, Path.unlink
 
-    def look(folder: Path) -> None:
-        whole = find_checkpoint(folder)
+    def look(path: Path) -> None:
+        if path.name.startswith('.'):
+            return
+        whole = find_checkpoint(path.parent)
         seen.append((whole.path and whole.path.name, whole.skipped))
 
     def watched_replace(source: Any, target: Any) -> None:
-        look(Path(target).parent)
+        look(Path(target))
         replace(source, target)
-        look(Path(target).parent)
+        look(Path(target))
 
     def watched_unlink(path: Path, missing_ok: bool = False) -> None:
         unlink(path, missing_ok=missing_ok)
-        look(path.parent)
+        look(path)
 
     monkeypatch.setattr(os, 'replace', watched_replace)
     monkeypatch.setattr(Path, 'unlink', watched_unlink)
@@ -224,6 +228,72 @@ def test_what_was_to_be_removed_is_removed_on_resuming(
     assert names(again) == ['epoch_3.pth']
 
 
+def test_killed_before_the_new_one_has_its_name_the_old_one_stays(
+    make_runner, monkeypatch
+) -> None:
+    """Its notes say already that the old one is one too many."""
+    runner = run(make_runner, train=False, max_keep_ckpts=1)
+    replace = os.replace
+
+    class Killed(BaseException):
+        pass
+
+    def kill(source: Any, target: Any) -> None:
+        if Path(target).name == 'epoch_2.pth':
+            raise Killed
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, 'replace', kill)
+        runner.train()
+    assert names(runner) == ['epoch_1.pth']
+    hook = {
+        'type': 'mmtst.SafeCheckpointHook',
+        'interval': 1,
+        'max_keep_ckpts': 1,
+    }
+    again = make_runner(
+        None,
+        default_hooks={'checkpoint': hook},
+        train_cfg={'by_epoch': True, 'max_epochs': 2},
+        load_from=str(Path(runner.work_dir, 'epoch_1.pth')),
+        resume=True,
+    )
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, 'replace', kill)
+        again.train()
+    assert names(again) == ['epoch_1.pth']
+    again = make_runner(
+        None,
+        default_hooks={'checkpoint': hook},
+        load_from=str(Path(runner.work_dir, 'epoch_1.pth')),
+        resume=True,
+    )
+    again.train()
+    assert names(again) == ['epoch_3.pth']
+
+
+def test_after_a_full_disk_the_notes_are_those_before(
+    make_runner, monkeypatch
+) -> None:
+    runner = run(make_runner, train=False, max_keep_ckpts=1)
+    with monkeypatch.context() as patch:
+        patch.setattr('mmengine.fileio.LocalBackend.put', full_disk('epoch_2'))
+        runner.register_hook(Stop())
+        with pytest.raises(KeyboardInterrupt):
+            runner.train()
+    hook = next(h for h in runner.hooks if hasattr(h, 'save_best'))
+    assert (hook._written.kept, hook._written.outdated) == ([1], [])
+
+
+class Stop(Hook):
+    priority = 'LOWEST'
+
+    def after_train_epoch(self, runner: Any) -> None:
+        if runner.epoch == 1:
+            raise KeyboardInterrupt
+
+
 def test_the_training_goes_on_without_last_checkpoint(
     make_runner, monkeypatch
 ) -> None:
@@ -239,3 +309,57 @@ def test_the_training_goes_on_without_last_checkpoint(
     assert names(runner) == ['epoch_3.pth']
     log = next(Path(runner.work_dir).glob('*/*.log')).read_text()
     assert 'last_checkpoint could not be written' in log
+
+
+def test_a_second_training_in_the_folder_is_refused_at_its_start(
+    make_runner, monkeypatch, tmp_path: Path
+) -> None:
+    """Its checkpoints' partial files would be those of the first."""
+    monkeypatch.chdir(tmp_path)
+    runner = run(make_runner, train=False, out_dir='saved')
+    loop = runner._train_loop
+    left = Path(runner.work_dir, '.epoch_2.pth.partial')
+    left.write_bytes(b'being written')
+    for busy in (runner.work_dir, 'saved/work'):
+        folder = Path(busy).absolute()
+
+        def take(path: Path, folder: Path = folder) -> Any:
+            if path.absolute() == folder:
+                return run_lock._Refusal(str(path), 'process 7 on host')
+            return None
+
+        monkeypatch.setattr(run_lock, '_take', take)
+        with pytest.raises(ConfigError) as caught:
+            runner.train()
+        for word in ('process 7 on host', busy, '--work-dir'):
+            assert word in str(caught.value)
+        # To evaluate there is something else.
+        runner._train_loop = loop
+        runner.call_hook('before_run')
+    assert left.exists()
+
+
+class Look(Hook):
+    def __init__(self, held: list[bool]) -> None:
+        self.held = held
+
+    def after_train(self, runner: Any) -> None:
+        self.held.append(is_held(runner))
+
+
+def is_held(runner: Any) -> bool:
+    return os.path.realpath(runner.work_dir) in run_lock._held
+
+
+def test_a_training_leaves_the_folder_to_the_next_when_it_ends(
+    make_runner,
+) -> None:
+    runner = run(make_runner, train=False)
+    held: list[bool] = []
+    runner.register_hook(Look(held))
+    runner.train()
+    assert held == [True]
+    assert not is_held(runner)
+    # What is evaluated afterwards does not take it again.
+    runner.call_hook('before_run')
+    assert not is_held(runner)
