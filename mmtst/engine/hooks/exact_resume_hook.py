@@ -8,8 +8,10 @@ import torch
 from mmengine.dist import all_reduce_params, get_rank
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.registry import DATA_SAMPLERS
+from mmengine.runner import BaseLoop
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from mmtst.engine.claimed_files import good_scores, take_claims
 from mmtst.engine.exactness import (
     OFF,
     check_checkpoints,
@@ -17,7 +19,13 @@ from mmtst.engine.exactness import (
     check_loop,
     check_schedulers,
 )
+from mmtst.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
 from mmtst.engine.randomness import derive_seed, seed_all
+from mmtst.engine.resume_checks import (
+    check_kept,
+    check_resumable,
+    is_beyond_end,
+)
 from mmtst.engine.run_context import bare_model, common_seed
 from mmtst.engine.seeded_samples import (
     SeededBatches,
@@ -60,7 +68,9 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
 
     Raises:
         ConfigError: At the start of the training, where the run has no seed,
-            or something in its config cannot be resumed exactly.
+            or something in its config cannot be resumed exactly; and where a
+            checkpoint to be resumed does not fit, whole (this is looked at
+            with ``enabled=False`` too).
     """
 
     # Before any hook that draws.
@@ -75,6 +85,15 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
         if not self.enabled:
             return
         loop = runner.train_loop
+        if is_beyond_end(loop, runner.epoch, runner.iter):
+            runner.logger.info(
+                'The training has reached its end (epoch %d of %d, iteration '
+                '%d of %d): there is nothing left to do.',
+                runner.epoch,
+                runner.max_epochs,
+                runner.iter,
+                runner.max_iters,
+            )
         if runner.cfg.get('randomness', {}).get('seed') is None:
             raise ConfigError(
                 'exact resume needs a seed',
@@ -148,13 +167,17 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
     def after_load_checkpoint(
         self, runner: Any, checkpoint: dict[str, Any]
     ) -> None:
-        """Remember what :meth:`before_save_checkpoint` has added."""
-        self._restored = dict(checkpoint.get(_KEY) or {})
+        """Check that what is resumed fits, whole; keep what was added."""
+        self._restored = {}
+        # A checkpoint that is only loaded from starts a training anew.
+        if runner._resume and isinstance(runner._train_loop, BaseLoop):
+            check_resumable(runner, checkpoint, exact=self.enabled)
+            own = _plain_state(bare_model(runner))
+            kept = checkpoint.get(_KEY)
+            self._restored = check_kept(runner, kept, own, _KEY)
+            _disarm(runner, checkpoint['message_hub'])
 
     def _restore_preprocessor(self, runner: Any) -> None:
-        # A checkpoint that is only loaded from starts a training anew.
-        if runner.iter == 0:
-            return
         model = bare_model(runner)
         modules = dict(model.data_preprocessor.named_modules())
         for path, value in self._restored.items():
@@ -164,6 +187,31 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
 
     def _stream(self, *parts: int | str) -> int:
         return derive_seed(self._seed, *parts, get_rank())
+
+
+def _disarm(runner: Any, hub: dict[str, Any]) -> None:
+    """Leave mmengine's own hook no names of files that it would remove.
+
+    :class:`SafeCheckpointHook` knows those that are its own.
+    """
+    if not any(
+        isinstance(hook, CheckpointHook)
+        and not isinstance(hook, SafeCheckpointHook)
+        for hook in runner.hooks
+    ):
+        return
+    claims = take_claims(hub['runtime_info'], hub['resumed_keys'])
+    scores, bad = good_scores(claims)
+    hub['runtime_info'].update(scores)
+    hub['resumed_keys'].update(dict.fromkeys(scores, True))
+    left_out = bad + sorted({**claims.steps, **claims.best})
+    if left_out:
+        runner.logger.warning(
+            "Left out of the checkpoint: %s. mmengine's CheckpointHook would "
+            'remove the files that they name; they stay. '
+            'mmtst.SafeCheckpointHook knows which are its own.',
+            ', '.join(left_out),
+        )
 
 
 def _build_batch_sampler(runner: Any, seed: int) -> Any:

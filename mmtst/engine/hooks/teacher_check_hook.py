@@ -132,9 +132,12 @@ class TeacherCheckHook(Hook):  # type: ignore[misc]
         self, runner: Any, checkpoint: Mapping[str, Any]
     ) -> None:
         """Compare the hash with that of the teacher at hand."""
-        found = (checkpoint.get('meta') or {}).get(_KEY)
+        meta = checkpoint.get('meta')
+        found = meta.get(_KEY) if isinstance(meta, dict) else None
+        if not runner._resume or found is None:
+            return
         own = self._teacher_hash(runner)
-        if runner._resume and None not in (found, own) and found != own:
+        if own is not None and not (isinstance(found, str) and found == own):
             raise ConfigError(
                 'the checkpoint was trained with another teacher',
                 where='model.teacher_ckpt',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from logging import Logger
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
+from mmtst.engine.side_files import read_records
+from mmtst.engine.written_files import is_whole
 from mmtst.registry import HOOKS
 
 
@@ -42,12 +44,13 @@ class ValidateOnResumeHook(Hook):  # type: ignore[misc]
             unit, position, end = 'iteration', runner.iter, runner.max_iters
         else:  # Loops of others have their own times.
             return
-        due = position >= loop.val_begin and (
+        # Past the end nothing is left to do.
+        due = loop.val_begin <= position <= end and (
             position % loop.val_interval == 0 or position == end
         )
         if not (self.enabled and due and position and runner.val_loop):
             return
-        done = [_is_logged(Path(runner.work_dir), position)]
+        done = [_is_logged(Path(runner.work_dir), position, runner.logger)]
         broadcast_object_list(done)
         if done[0]:
             return
@@ -59,17 +62,23 @@ class ValidateOnResumeHook(Hook):  # type: ignore[misc]
         runner.val_loop.run()
 
 
-def _is_logged(work_dir: Path, position: int) -> bool:
+def _is_logged(work_dir: Path, position: int, logger: Logger) -> bool:
     """Tell whether an earlier start has logged a validation there.
 
     Steps of the training are logged with their loss.
     """
     for log in work_dir.glob('*/vis_data/scalars.json'):
-        for line in log.read_text(encoding='utf-8').splitlines():
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:  # cut short by the break
-                continue
-            if entry.get('step') == position and 'loss' not in entry:
+        records = read_records(log)
+        if records.problem is not None:
+            logger.warning('Left out %s: it %s.', log, records.problem)
+        elif records.skipped and not records.torn:
+            logger.warning(
+                'Left out %d lines of %s that are no records.',
+                records.skipped,
+                log,
+            )
+        for entry in records.entries:
+            step = entry.get('step')
+            if is_whole(step) and step == position and 'loss' not in entry:
                 return True
     return False

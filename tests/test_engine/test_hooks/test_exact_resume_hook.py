@@ -231,3 +231,38 @@ def test_what_cannot_be_exact_is_refused_with_the_cure(
         runner.train()
     for word in (*words, 'exact_resume=dict(enabled=False)'):
         assert word in str(caught.value)
+
+
+def test_mmengines_own_hook_is_told_of_no_files_to_remove(
+    make_runner,
+) -> None:
+    """It would remove whatever a checkpoint names as its own."""
+    whole = make_runner(None, **options(True))
+    whole.train()
+    work = Path(whole.work_dir)
+    victim = work / 'notes.txt'
+    victim.write_text('mine')
+    content = torch.load(work / 'epoch_1.pth', weights_only=False)
+    said = {'best_ckpt': str(victim), 'best_score': 0.5}
+    said['keep_ckpt_ids'] = [1, 2, 3]
+    content['message_hub']['runtime_info'].update(said)
+    content['message_hub']['resumed_keys'].update(dict.fromkeys(said, True))
+    torch.save(content, work / 'given.pth')
+    hook = {'type': 'CheckpointHook', 'interval': 1, 'max_keep_ckpts': 1}
+    hook |= {'save_best': 'score', 'rule': 'greater'}
+    again = make_runner(
+        None,
+        **options(True, hooks={'checkpoint': hook}),
+        load_from=str(work / 'given.pth'),
+        resume=True,
+    )
+    again.train()
+    saver = next(h for h in again.hooks if hasattr(h, 'save_best'))
+    saver._save_best_checkpoint(again, {'score': 0.1})
+    assert not list(work.glob('best_*.pth'))
+    saver._save_best_checkpoint(again, {'score': 0.9})
+    assert list(work.glob('best_*.pth'))
+    assert victim.read_text() == 'mine'
+    assert (work / 'epoch_1.pth').exists()
+    log = max(work.glob('*/*.log'), key=lambda path: path.stat().st_mtime)
+    assert 'best_ckpt, keep_ckpt_ids' in log.read_text()

@@ -6,6 +6,7 @@ import logging
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
@@ -162,3 +163,18 @@ def test_the_hash_is_of_names_and_values() -> None:
     assert weights_hash(nn.Sequential(one)) != weights_hash(two)
     two.half()
     assert weights_hash(one) != weights_hash(two)
+
+
+@pytest.mark.parametrize(
+    'found', [3, ['a'], {}, np.arange(3), torch.zeros(2)], ids=repr
+)
+def test_a_hash_that_is_none_is_another_teachers(found: Any) -> None:
+    runner = runner_of(Distillation())
+    checkpoint: dict[str, Any] = dict(meta={})
+    TeacherCheckHook().before_save_checkpoint(runner, checkpoint)
+    (key,) = checkpoint['meta']
+    checkpoint['meta'][key] = found
+    with pytest.raises(ConfigError, match='another teacher'):
+        TeacherCheckHook().after_load_checkpoint(runner, checkpoint)
+    for meta in (None, [1], 'x'):
+        TeacherCheckHook().after_load_checkpoint(runner, dict(meta=meta))

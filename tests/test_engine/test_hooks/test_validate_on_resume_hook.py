@@ -117,3 +117,52 @@ def test_without_it_the_result_is_lost(tmp_path: Path, enabled: bool) -> None:
     forget_last_validation(tmp_path)
     train(tmp_path, [ValidateOnResumeHook(enabled=enabled)], **loop)
     assert validations(tmp_path) == ([2, 4] if enabled else [2])
+
+
+def spoiled(log: Path, kind: str) -> None:
+    """Keep the validations of epoch 2 and 4, amid what is no record."""
+    text = log.read_bytes()
+    if kind == 'bytes':
+        log.write_bytes(b'\xff\xfe\n' + text)
+    elif kind == 'no records':
+        log.write_bytes(b'[1]\n3\nnull\n' + b'[' * 100_000 + b'\n' + text)
+    elif kind == 'digits':
+        log.write_bytes(b'{"step": ' + b'9' * 5000 + b'}\n' + text)
+    elif kind == 'types':
+        lines = [{'step': each} for each in ('4', True, [4], None, {}, 4.5)]
+        log.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+        log.write_bytes(log.read_bytes() + text)
+    else:
+        log.unlink()
+        log.mkdir()
+
+
+@pytest.mark.parametrize(
+    'kind', ['bytes', 'no records', 'digits', 'types', 'folder']
+)
+def test_logs_that_are_none_do_not_stop_a_resume(
+    tmp_path: Path, kind: str
+) -> None:
+    loop = dict(by_epoch=True, max_epochs=4, val_interval=2)
+    train(tmp_path, [], **loop)
+    (log,) = tmp_path.glob('*/vis_data/scalars.json')
+    # Or a start in the same second would log into it.
+    earlier = log.parents[1].rename(tmp_path / 'earlier')
+    spoiled(earlier / 'vis_data' / log.name, kind)
+    train(tmp_path, [ValidateOnResumeHook()], **loop)
+    said = [path.read_text() for path in tmp_path.glob('*/*.log')]
+    # What is logged there is found still, and what cannot be read is named.
+    runs_again = kind == 'folder'
+    assert sum('it is run now' in text for text in said) == runs_again
+    assert sum('Left out' in text for text in said) == (kind != 'types')
+
+
+def test_a_step_that_is_no_number_is_none(tmp_path: Path) -> None:
+    """``True`` is 1 to Python."""
+    loop = dict(by_epoch=True, max_epochs=1)
+    train(tmp_path, [], **loop)
+    forget_last_validation(tmp_path)
+    (log,) = tmp_path.glob('*/vis_data/scalars.json')
+    log.write_text(log.read_text() + '{"step": true}\n{"step": 1.0}\n')
+    train(tmp_path, [ValidateOnResumeHook()], **loop)
+    assert validations(tmp_path) == [1]
