@@ -40,7 +40,7 @@ class CheckpointError(ConfigError):
 
     def at(self, where: str) -> CheckpointError:
         """Return the same with the option that named the file."""
-        return CheckpointError(self._what, **{**self._lines, 'where': where})
+        return type(self)(self._what, **{**self._lines, 'where': where})
 
 
 def trust_checkpoints(trusted: bool = True) -> None:
