@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from mmengine.dist import barrier, get_dist_info
 from mmengine.fileio import get_file_backend
 from mmengine.runner import CheckpointLoader
@@ -38,12 +36,7 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
     path = os.path.expanduser(filename)
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{filename} can not be found.')
-    return read_safely(
-        filename,
-        lambda safe: torch.load(
-            path, map_location=map_location, weights_only=safe
-        ),
-    )
+    return read_safely(filename, path, map_location)
 
 
 def load_from_http(
@@ -58,12 +51,7 @@ def load_from_http(
     def load() -> Any:
         path = fetch(filename, model_dir)
         try:
-            return read_safely(
-                filename,
-                lambda safe: torch.load(
-                    path, map_location=map_location, weights_only=safe
-                ),
-            )
+            return read_safely(filename, path, map_location)
         except CheckpointError:
             forget(filename, model_dir)
             raise
@@ -95,13 +83,7 @@ def load_from_ceph(
 ) -> Any:
     """Read a file of an object store."""
     store = get_file_backend(filename, backend_args={'backend': backend})
-    content = store.get(filename)
-    return read_safely(
-        filename,
-        lambda safe: torch.load(
-            io.BytesIO(content), map_location=map_location, weights_only=safe
-        ),
-    )
+    return read_safely(filename, store.get(filename), map_location)
 
 
 def load_from_torchvision(filename: str, map_location: Any = None) -> Any:
