@@ -133,28 +133,24 @@ def read_safely(
             content = read_weights_only(source, map_location)
     except OSError:
         raise
-    except BoundError as error:
+    except Exception as error:
+        if isinstance(error, BoundError) or not isinstance(
+            error, UnpicklingError
+        ):
+            raise CheckpointError(
+                f'the checkpoint cannot be read: {explain(error)}',
+                got=name,
+                allowed=_READABLE,
+            ) from error
         raise CheckpointError(
-            f'the checkpoint cannot be read: {error}',
-            got=name,
-            allowed=_READABLE,
-        ) from error
-    except UnpicklingError as error:
-        raise CheckpointError(
-            'the checkpoint is not read, since reading it could run code: it '
-            f'asks for {_asked(error)}',
+            'the checkpoint is not read, since reading it could run code: '
+            f'{explain(error)}',
             got=name,
             allowed="tensors, plain values, arrays of numbers and mmengine's "
             'log history',
             fix='take another file; only if you trust the source of this one '
             '(it can run any code), give --trust-checkpoint to the tool, or '
             'call mmtst.utils.safe_reading.trust_checkpoints()',
-        ) from error
-    except Exception as error:
-        raise CheckpointError(
-            f'the checkpoint cannot be read: {_reason(error)}',
-            got=name,
-            allowed=_READABLE,
         ) from error
     return _without_configs(content)
 
@@ -199,9 +195,20 @@ def _load(
     return torch.load(file, map_location=map_location, weights_only=safe)
 
 
-def _reason(error: Exception) -> str:
-    """Return what torch says, without its advice to read unsafely."""
+def explain(error: Exception) -> str:
+    """Say why a file was not read, without torch's advice to do so unsafely.
+
+    Args:
+        error: What :func:`read_weights_only` raised.
+
+    Returns:
+        What ends a sentence.
+    """
     text = str(error).strip() or type(error).__name__
+    if isinstance(error, BoundError):
+        return text
+    if isinstance(error, UnpicklingError):
+        return f'it asks for {_asked(error)}'
     sentences = re.split(r'(?<=[.!])\s+', text)
     kept = [part for part in sentences if 'weights_only' not in part]
     return ' '.join(kept)[:500] or type(error).__name__

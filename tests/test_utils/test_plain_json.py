@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def test_plain_content_comes_back(tmp_path: Path, encoding: str) -> None:
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        (nested(100_000), 'nested too deep'),
+        (nested(100_000), 'nested deeper'),
         (nested(33), 'nested deeper than 32'),
         ('{"a":' * 33 + '1' + '}' * 33, 'nested deeper than 32'),
         ('1' * 5000, '5000 digits'),
@@ -64,6 +65,7 @@ def test_bounds_can_be_moved(tmp_path: Path) -> None:
     assert parse_json(nested(32)) is not None
     assert parse_json(nested(40), depth=None) is not None
     assert parse_json('[1e999, NaN]', finite=False)[0] == float('inf')
+    assert parse_json(nested(500), depth=None) is not None
     # What would break the reader itself stays refused.
     for text in (nested(100_000), '1' * 5000):
         with pytest.raises(PlainJsonError):
@@ -73,6 +75,33 @@ def test_bounds_can_be_moved(tmp_path: Path) -> None:
     assert read_json(path, where='x', most_bytes=9) == [1, 2, 3]
     with pytest.raises(ConfigError, match='larger than'):
         read_json(path, where='x', most_bytes=8)
+
+
+@pytest.mark.parametrize('text', ['["[[[[{"]', '["a\\\\", "[[[", "\\"[[["]'])
+def test_brackets_in_texts_do_not_count(text: str) -> None:
+    assert parse_json(text, depth=1) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    'start', ['["]]]]', '["\\"]]]]", ', '["]]]]", ', '{"a": "]\\\\", "b": [']
+)
+def test_brackets_in_texts_do_not_hide_others(start: str) -> None:
+    with pytest.raises(PlainJsonError, match='deeper|not JSON'):
+        parse_json(start + '[' * 40 + ']' * 40)
+    with pytest.raises(PlainJsonError, match='deeper|not JSON'):
+        parse_json(start + '[' * 500_000)
+
+
+def test_a_raised_limit_of_the_recursion_is_no_danger() -> None:
+    """As mmrazor raises it; Python's reader then kills the process."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1 << 20)
+    try:
+        for depth in (32, None):
+            with pytest.raises(PlainJsonError, match='nested deeper'):
+                parse_json(nested(1_000_000), depth=depth)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
