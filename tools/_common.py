@@ -226,7 +226,8 @@ def read_weights(
     check_file(path, where)
     content = read_checkpoint(path, where=where)
     weights = content['state_dict']
-    meta = content.get('meta') or {}
+    meta = content.get('meta')
+    meta = meta if isinstance(meta, dict) else {}
     inner = {
         key.removeprefix(STUDENT_PREFIX): value
         for key, value in weights.items()

@@ -243,9 +243,10 @@ def _remove(path: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """Read a stamp; what cannot be read is none, and its step runs anew."""
     try:
         content = json.loads(path.read_text(encoding='utf-8'))
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -25,7 +25,8 @@ from _common import (
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from mmtst.utils.checkpoint import load_exactly
+from mmtst.utils.bounded_tree import BoundError, check_tree
+from mmtst.utils.checkpoint import load_exactly, non_finite_names
 from mmtst.utils.errors import ConfigError
 from mmtst.version import __version__
 
@@ -109,8 +110,8 @@ def export(cfg: Config, checkpoint: str, out: str | Path) -> tuple[Path, Path]:
         The paths of checkpoint and config.
 
     Raises:
-        ConfigError: The checkpoint does not fit the student's config, or
-            ``out`` cannot be used.
+        ConfigError: The checkpoint does not fit the student's config, holds
+            weights that are not finite, or ``out`` cannot be used.
     """
     out = Path(out)
     if out.suffix != '.pth':
@@ -132,7 +133,7 @@ def export(cfg: Config, checkpoint: str, out: str | Path) -> tuple[Path, Path]:
             {'meta': _plain_meta(meta), 'state_dict': weights},
             part,
         )
-        _verify(config_part, part)
+        _verify(config_part, part, checkpoint)
         os.replace(config_part, config_path)
         os.replace(part, out)
     finally:
@@ -141,40 +142,69 @@ def export(cfg: Config, checkpoint: str, out: str | Path) -> tuple[Path, Path]:
     return out, config_path
 
 
-def _verify(config: Path, checkpoint: Path) -> None:
+def _verify(config: Path, part: Path, source: str) -> None:
     """Build the model that the config names, and load it strictly."""
     cfg = Config.fromfile(config)
     scope = cfg.get('default_scope')
     with DefaultScope.overwrite_default_scope(scope):
         model = MODELS.build(cfg.model)
-    content = torch.load(checkpoint, map_location='cpu', weights_only=True)
+    content = torch.load(part, map_location='cpu', weights_only=True)
+    weights = content['state_dict']
+    broken = non_finite_names(weights, model)
     load_exactly(
         model,
-        content['state_dict'],
+        weights,
         where='checkpoint',
         source='the exported student',
     )
+    if broken:
+        more = f' and {len(broken) - 4} more' if broken[4:] else ''
+        raise ConfigError(
+            'the student holds numbers that are not finite: '
+            + ', '.join(broken[:4])
+            + more,
+            where='checkpoint',
+            got=source,
+            fix='export a checkpoint from before the training diverged',
+        )
 
 
-def _plain_meta(meta: dict[str, Any]) -> dict[str, Any]:
+def _plain_meta(meta: Any) -> dict[str, Any]:
     """Keep what readers need, in types that any loader accepts."""
-    kept: dict[str, Any] = {
-        key: meta[key] for key in ('epoch', 'iter', 'seed') if key in meta
-    }
-    kept['mmtst_version'] = __version__
+    kept: dict[str, Any] = {'mmtst_version': __version__}
+    if not isinstance(meta, dict):
+        return kept
+    for key in ('epoch', 'iter', 'seed'):
+        value = _plain_value(meta.get(key))
+        if type(value) in (int, float):
+            kept[key] = value
     if 'dataset_meta' in meta:
-        kept['dataset_meta'] = _plain_value(meta['dataset_meta'])
+        try:
+            # Or what follows would not end, in files that are trusted.
+            check_tree(meta['dataset_meta'])
+            kept['dataset_meta'] = _plain_value(meta['dataset_meta'])
+        except BoundError as error:
+            raise ConfigError(
+                f'the description of the data cannot be exported: {error}',
+                where='checkpoint',
+                got="meta['dataset_meta']",
+            ) from error
     return kept
 
 
 def _plain_value(value: Any) -> Any:
+    """Return containers, numbers and texts; of all else, its text."""
     if isinstance(value, dict):
         return {str(key): _plain_value(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_plain_value(item) for item in value)
+    if isinstance(value, (list, tuple, set)):
+        kind = tuple if isinstance(value, tuple) else list
+        return kind(_plain_value(item) for item in value)
+    # First, since some of numpy's are numbers and texts, too.
     if hasattr(value, 'tolist'):
         return value.tolist()
-    return value
+    if isinstance(value, (bool, int, float, str, bytes, type(None))):
+        return value
+    return str(value)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +18,10 @@ from mmtst.augmentation.base import (
 )
 from mmtst.augmentation.gates import GateForm
 from mmtst.utils.errors import ConfigError
+from mmtst.utils.plain_json import PlainJsonError, parse_json, read_bounded
 
+# A search of a million steps writes about as much.
+_MOST_BYTES = 1 << 30
 CONTROLS = ('searched', 'off', 'same_mean', 'permuted', 'randaugment')
 
 
@@ -134,8 +137,8 @@ def read_policy(path: str | Path, where: str = 'model.policy') -> Policy:
     operator names to numbers in [0, 1].
 
     Raises:
-        ConfigError: The file is missing or malformed, lacks an operator or
-            has an unknown one, or a number lies outside [0, 1].
+        ConfigError: The file is missing, too large or malformed, lacks an
+            operator or has an unknown one, or a number lies outside [0, 1].
     """
 
     def refuse(what: str) -> ConfigError:
@@ -145,18 +148,20 @@ def read_policy(path: str | Path, where: str = 'model.policy') -> Policy:
             got=str(path),
             allowed='a policy.jsonl of a search, or a JSON file with '
             '"probabilities" and "magnitudes"',
+            fix='give one that a search has written',
         )
 
+    content = read_bounded(
+        path,
+        where=where,
+        what='the policy file',
+        fix='give the policy.jsonl of a search',
+        most_bytes=_MOST_BYTES,
+    )
     try:
-        lines = Path(path).read_text().strip()
-        try:
-            data = json.loads(lines)
-        except json.JSONDecodeError:
-            data = json.loads(lines.splitlines()[-1])
-    except FileNotFoundError as error:
-        raise refuse('the policy file does not exist') from error
-    except (json.JSONDecodeError, IndexError, UnicodeDecodeError) as error:
-        raise refuse(f'the policy file is not JSON: {error}') from error
+        data = _parse_last(content)
+    except PlainJsonError as error:
+        raise refuse(f'the policy file cannot be read: {error}') from error
     columns = []
     for key, short, names in (
         ('probabilities', 'prob', OPERATORS),
@@ -167,8 +172,24 @@ def read_policy(path: str | Path, where: str = 'model.policy') -> Policy:
         values = record.get(key, record.get(short))
         if not isinstance(values, dict) or set(values) != set(names):
             raise refuse(f'"{key}" must name exactly {", ".join(names)}')
+        for name in names:
+            value = values[name]
+            if type(value) not in (int, float) or not 0 <= value <= 1:
+                raise refuse(
+                    f'"{key}" must lie in [0, 1]: {name} is {value!r:.40}'
+                )
         column = torch.tensor([float(values[name]) for name in names])
-        if not bool(((column >= 0) & (column <= 1)).all()):
-            raise refuse(f'"{key}" must lie in [0, 1]')
         columns.append(torch.logit(column, eps=1e-6))
     return Policy(*columns)
+
+
+def _parse_last(content: bytes) -> Any:
+    """Read a text as JSON, or else the last of its lines."""
+    try:
+        return parse_json(content)
+    except PlainJsonError:
+        lines = content.strip().splitlines()
+        # The last line of a file that is one object closes it.
+        if len(lines) < 2 or not lines[-1].startswith(b'{'):
+            raise
+    return parse_json(lines[-1])

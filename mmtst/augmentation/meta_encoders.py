@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,16 @@ from mmtst.augmentation.color_encoder import (
 from mmtst.augmentation.presets import NETWORKS, Network
 from mmtst.utils.checks import check_choice
 from mmtst.utils.errors import ConfigError
+from mmtst.utils.plain_json import read_bounded
+from mmtst.utils.safe_reading import explain, read_weights_only
 
 Prior = dict[str, dict[str, Tensor]]
 """The tensors of each meta-encoder, by operator and by buffer name."""
 
 PRIOR_FORMAT = 1
 _WHERE = 'model.augmentation.prior'
+# A prior has some thousand numbers.
+_MOST_BYTES = 1 << 24
 
 
 def build_meta_encoder(
@@ -152,44 +155,70 @@ def load_prior(path: str | Path, network: Network) -> Prior:
         The tensors of each meta-encoder.
 
     Raises:
-        ConfigError: No such file, not a prior, or one for another network.
+        ConfigError: No such file, not a prior, one for another network, or
+            one with numbers that are not finite.
     """
     refit = f'tools/fit_prior.py --network {network} --out FILE makes one'
-    if not Path(path).is_file():
-        raise ConfigError(
-            'There is no such prior', where=_WHERE, got=str(path), fix=refit
+
+    def refuse(what: str, got: object = path, **lines: Any) -> ConfigError:
+        return ConfigError(
+            what, where=_WHERE, got=str(got), fix=refit, **lines
         )
+
+    data = read_bounded(
+        path, where=_WHERE, what='The prior', fix=refit, most_bytes=_MOST_BYTES
+    )
     try:
-        content: Any = torch.load(path, map_location='cpu', weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ConfigError(
-            f'The file is not a prior: {error}',
-            where=_WHERE,
-            got=str(path),
-            fix=refit,
-        ) from error
+        content = read_weights_only(data, 'cpu')
+    except Exception as error:
+        raise refuse(f'The file is not a prior: {explain(error)}') from error
     missing = [
         key
         for key in ('format', 'network', 'encoders')
         if not isinstance(content, Mapping) or key not in content
     ]
     if missing:
-        raise ConfigError(
-            f'The file is not a prior: it has no {", ".join(missing)}',
-            where=_WHERE,
-            got=str(path),
-            fix=refit,
+        raise refuse(
+            f'The file is not a prior: it has no {", ".join(missing)}'
         )
-    if content['format'] != PRIOR_FORMAT or content['network'] != network:
-        raise ConfigError(
+    found = [
+        value if isinstance(value, (int, str)) else type(value).__name__
+        for value in (content['network'], content['format'])
+    ]
+    if found != [network, PRIOR_FORMAT]:
+        raise refuse(
             'The prior is for another network or version',
-            where=_WHERE,
-            got=f'{path}: network {content["network"]}, '
-            f'format {content["format"]}',
+            f'{path}: network {found[0]!s:.40}, format {found[1]!s:.40}',
             allowed=f'network {network}, format {PRIOR_FORMAT}',
-            fix=refit,
         )
-    return {
-        operator: dict(tensors)
-        for operator, tensors in content['encoders'].items()
-    }
+    return _check_tensors(content['encoders'], refuse)
+
+
+def _check_tensors(
+    encoders: Any, refuse: Callable[[str], ConfigError]
+) -> Prior:
+    """Return the tensors of a file, each finite."""
+    if not isinstance(encoders, Mapping):
+        raise refuse('The file is not a prior: its encoders are no dictionary')
+    prior: Prior = {}
+    for operator, tensors in encoders.items():
+        if not isinstance(tensors, Mapping):
+            raise refuse(
+                'The file is not a prior: its entry '
+                f'{operator!r:.40} is no dictionary'
+            )
+        for name, value in tensors.items():
+            if not isinstance(value, Tensor) or not value.is_floating_point():
+                problem = 'is no tensor of floating-point numbers'
+            elif not bool(value.isfinite().all()):
+                problem = 'holds numbers that are not finite'
+            else:
+                continue
+            raise refuse(
+                f'The prior cannot be used: {operator!s:.40}.{name!s:.40} '
+                f'{problem}'
+            )
+        prior[str(operator)] = {
+            str(name): value.detach() for name, value in tensors.items()
+        }
+    return prior

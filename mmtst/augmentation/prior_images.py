@@ -64,7 +64,8 @@ def read_images(
     files = sorted(
         path
         for path in root.rglob('*')
-        if path.suffix.lower() in IMAGE_SUFFIXES
+        # A pipe of such a name would be waited for.
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
     )
     if not files:
         raise ConfigError(
@@ -82,13 +83,20 @@ def read_images(
             continue
         try:
             image = Image.open(path).convert('RGB')
-        except OSError as error:
+        except Exception as error:
+            # Pillow's readers raise of many kinds where bytes are wrong.
             raise ConfigError(
                 f'An image cannot be read: {error}', got=str(path)
             ) from error
         boxes = _tile_boxes if tile else _random_boxes
         for box in boxes(image.size, int(share), tile or side, rng):
             patches.append(image.resize((side, side), 2, box))
+    if not patches:
+        raise ConfigError(
+            'The images hold no tile of this size',
+            got=f'{len(files)} images, the first {files[0]}',
+            allowed=f'mosaics of at least {tile} x {tile} pixels',
+        )
     array = np.stack([np.asarray(patch) for patch in patches])
     return torch.from_numpy(array).permute(0, 3, 1, 2).double() / 255
 

@@ -20,6 +20,7 @@ from mmtst.datasets.cifar_files import SIDE, LabelledImages, write_files
 from mmtst.datasets.unfinished import begin_folder, finish_folder
 from mmtst.utils.checks import check_number
 from mmtst.utils.errors import ConfigError
+from mmtst.utils.plain_json import read_json
 
 DIGIT_CLASSES = (
     *('zero', 'one', 'two', 'three', 'four'),
@@ -130,7 +131,12 @@ def _is_written(root: Path, stamp: dict[str, Any]) -> bool:
         return False
     found = None
     if (root / STAMP).is_file():
-        found = json.loads((root / STAMP).read_text(encoding='utf-8'))
+        found = read_json(
+            root / STAMP,
+            where='root',
+            what='the stamp of the digits',
+            fix=f'name another folder, or remove {root}',
+        )
     if found != stamp:
         raise ConfigError(
             'the place for the digits holds something else',

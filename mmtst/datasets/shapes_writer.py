@@ -23,6 +23,7 @@ from mmtst.datasets.shapes import (
 from mmtst.datasets.unfinished import begin_folder, finish_folder
 from mmtst.utils.checks import check_choice, check_number
 from mmtst.utils.errors import ConfigError
+from mmtst.utils.plain_json import read_json
 
 LAYOUTS = ('both', 'coco', 'cityscapes')
 SPLITS = ('train', 'val')
@@ -144,7 +145,9 @@ def _is_written(out: Path, settings: ShapesSettings) -> bool:
             allowed='a new or empty folder, or a shapes set',
             fix=another,
         )
-    found = json.loads(stamp.read_text(encoding='utf-8'))
+    found = read_json(
+        stamp, where='out', what='the stamp of the shapes set', fix=another
+    )
     if found != settings.stamp():
         raise ConfigError(
             'the folder holds a shapes set of other settings',

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from mmengine.runner import CheckpointLoader
+from torch import Tensor
 
 from mmtst.utils.errors import ConfigError
 from mmtst.utils.safe_loading import install_safe_loading
@@ -59,9 +60,78 @@ def read_checkpoint(path: str | Path, *, where: str) -> dict[str, Any]:
             got=type(content).__name__,
             allowed='a state dict, or a dictionary with a "state_dict"',
         )
-    if 'state_dict' in content:
-        return content
-    return {'state_dict': content}
+    if 'state_dict' not in content:
+        content = {'state_dict': content}
+    check_state_dict(content['state_dict'], where=where, source=name)
+    return content
+
+
+def check_state_dict(weights: Any, *, where: str, source: str) -> None:
+    """Check that weights are tensors by name.
+
+    Args:
+        weights: What a file has in the place of a state dict.
+        where: The option that named the file, for error messages.
+        source: The file's name, for error messages.
+
+    Raises:
+        ConfigError: It is no dictionary, or holds something else.
+    """
+    if not isinstance(weights, dict):
+        problems = [f'it is a {type(weights).__name__}']
+    else:
+        problems = [
+            f'the name {key!r:.60} is no text'
+            if not isinstance(key, str)
+            else f'{key:.60} is a {type(value).__name__}'
+            for key, value in weights.items()
+            if not isinstance(key, str)
+            # Of whatever a module adds to its tensors.
+            or not isinstance(value, Tensor)
+            and not key.endswith('_extra_state')
+        ]
+    if problems:
+        more = f' and {len(problems) - 4} more' if problems[4:] else ''
+        raise ConfigError(
+            'the checkpoint holds no state dict: '
+            + '; '.join(problems[:4])
+            + more,
+            where=where,
+            got=source,
+            allowed='tensors by name, alone or as "state_dict" of a '
+            'dictionary',
+            fix="save the model's state_dict()",
+        )
+
+
+def non_finite_names(
+    weights: dict[str, Tensor], module: torch.nn.Module
+) -> list[str]:
+    """Name the weights that hold numbers which are not finite.
+
+    Args:
+        weights: Tensors by name.
+        module: Whose weights they are, as it was built: what is infinite
+            there too, such as a mask, may be so.
+
+    Returns:
+        The names, in the order of the weights.
+    """
+    own = module.state_dict()
+    names = []
+    for name, value in weights.items():
+        numbers = isinstance(value, Tensor) and (
+            value.is_floating_point() or value.is_complex()
+        )
+        if not numbers:
+            continue
+        bad = ~value.isfinite()
+        built = own.get(name)
+        if built is not None and built.shape == value.shape:
+            bad &= value != built.to(value)
+        if bool(bad.any()):
+            names.append(name)
+    return names
 
 
 def load_exactly(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_MOST_SHOWN = 2000
+
 
 class ConfigError(ValueError):
     """Report an option that cannot be used.
@@ -32,9 +34,21 @@ class ConfigError(ValueError):
         if where is not None:
             lines.append(f'  where:   {where}')
         if got is not None:
-            lines.append(f'  got:     {got!r}')
+            lines.append(f'  got:     {_show(got)}')
         if allowed is not None:
             lines.append(f'  allowed: {allowed}')
         if fix is not None:
             lines.append(f'  fix:     {fix}')
         super().__init__('\n'.join(lines))
+
+
+def _show(value: object) -> str:
+    """Return a value's text, unless it has none, and not without end."""
+    try:
+        text = repr(value)
+    except Exception:
+        # Of a number of thousands of digits, or an object of another's.
+        return f'a {type(value).__name__} that cannot be shown'
+    if len(text) > _MOST_SHOWN:
+        return f'{text[:_MOST_SHOWN]} ... ({len(text)} characters)'
+    return text

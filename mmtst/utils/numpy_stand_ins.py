@@ -20,6 +20,8 @@ from mmengine.logging import HistoryBuffer
 # What numpy writes for numbers, booleans and strings of a fixed length.
 _CODE = re.compile(r'b1|[iu][1248]|f(2|4|8|12|16)|c(8|16|24|32)|[SU]\d{1,6}')
 
+_MOST_EMPTY = 4096
+
 
 class DtypeStandIn:
     """Stand for a ``numpy.dtype`` in a file.
@@ -104,7 +106,9 @@ def _read_array(
     if not fits:
         raise UnpicklingError('a numpy array whose data do not fill its shape')
     if not data:
-        # Of no elements, or of empty strings.
+        # Of no elements, or of empty strings, which numpy makes room for.
+        if math.prod(shape) > _MOST_EMPTY:
+            raise UnpicklingError('a numpy array of many empty strings')
         return np.zeros(shape, resolved)
     array: np.ndarray[Any, Any] = np.empty(shape, resolved, order)
     array[...] = np.ndarray(shape, resolved, data, order=order)

@@ -7,12 +7,18 @@ array, and they lead to the stand-ins of ``numpy_stand_ins``.
 
 from __future__ import annotations
 
-import pickle
+import os
 from collections.abc import Callable
 from os import PathLike
 from pickle import UnpicklingError
 from typing import Any, NoReturn
 
+from mmtst.utils.bounded_pickle import (
+    BoundedUnpickler,
+    Source,
+    open_regular,
+)
+from mmtst.utils.bounded_tree import BoundError, check_tree
 from mmtst.utils.numpy_stand_ins import (
     NUMPY_GLOBALS,
     ArrayStandIn,
@@ -89,14 +95,12 @@ _GLOBALS: dict[str, Any] = {
 _GLOBALS['__builtin__.bytes'] = _GLOBALS['builtins.bytes']
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(BoundedUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Return a stand-in; nothing is imported."""
         full = f'{module}.{name}'
         if full not in _GLOBALS:
-            raise UnpicklingError(
-                f'it asks for {full}, and giving it that could run code'
-            )
+            return super().find_class(module, name)
         return _GLOBALS[full]
 
 
@@ -111,19 +115,20 @@ def read_plain_pickle(path: str | PathLike[str]) -> Any:
         The content, with real numpy arrays.
 
     Raises:
-        UnpicklingError: The file asks for something else, is no pickle, or is
-            cut short; its message ends a sentence.
+        UnpicklingError: The file asks for something else, is no pickle, is
+            cut short, or would grow out of bounds; its message ends a
+            sentence.
         OSError: The file is not there, or cannot be read.
     """
-    try:
-        with open(path, 'rb') as file:
-            return restore(_Unpickler(file, encoding='bytes').load())
-    except (OSError, UnpicklingError):
-        raise
-    except EOFError as error:
-        raise UnpicklingError('it ends too early') from error
-    except Exception as error:
-        # Whatever bytes at random may ask of the reader.
-        raise UnpicklingError(
-            f'it is no such pickle ({type(error).__name__}: {error})'
-        ) from error
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            content = _Unpickler(Source(file, size), size).load()
+            check_tree(content)
+            return restore(content)
+        except (OSError, UnpicklingError):
+            raise
+        except Exception as error:
+            raise BoundError(
+                f'it is no such pickle ({type(error).__name__}: {error})'
+            ) from error

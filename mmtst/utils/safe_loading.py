@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
-import sys
 from collections.abc import Callable
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
 from mmengine.dist import barrier, get_dist_info
 from mmengine.fileio import get_file_backend
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
+from mmtst.utils.download_cache import fetch, forget
 from mmtst.utils.safe_reading import CheckpointError, read_safely
 
 
@@ -38,37 +36,32 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
     path = os.path.expanduser(filename)
     if not os.path.isfile(path):
         raise FileNotFoundError(f'{filename} can not be found.')
-    return read_safely(
-        filename,
-        lambda safe: torch.load(
-            path, map_location=map_location, weights_only=safe
-        ),
-    )
+    return read_safely(filename, path, map_location)
 
 
 def load_from_http(
     filename: str, map_location: Any = None, model_dir: str | None = None
 ) -> Any:
-    """Download a file, unless torch's cache has it, and read it.
+    """Download a file, unless our cache has it, and read it.
 
-    Among several processes the first downloads it for all.
+    Among several processes the first downloads it for all. What cannot be
+    read does not stay in the cache.
     """
 
-    def load(safe: bool) -> Any:
-        return torch.hub.load_state_dict_from_url(
-            filename,
-            model_dir=model_dir,
-            map_location=map_location,
-            progress=sys.stderr.isatty(),
-            weights_only=safe,
-        )
+    def load() -> Any:
+        path = fetch(filename, model_dir)
+        try:
+            return read_safely(filename, path, map_location)
+        except CheckpointError:
+            forget(filename, model_dir)
+            raise
 
     rank, _ = get_dist_info()
     if rank > 0:
         barrier()
-        return read_safely(filename, load)
+        return load()
     try:
-        return read_safely(filename, load)
+        return load()
     finally:
         # Also where it failed: the others wait.
         barrier()
@@ -90,13 +83,7 @@ def load_from_ceph(
 ) -> Any:
     """Read a file of an object store."""
     store = get_file_backend(filename, backend_args={'backend': backend})
-    content = store.get(filename)
-    return read_safely(
-        filename,
-        lambda safe: torch.load(
-            io.BytesIO(content), map_location=map_location, weights_only=safe
-        ),
-    )
+    return read_safely(filename, store.get(filename), map_location)
 
 
 def load_from_torchvision(filename: str, map_location: Any = None) -> Any:

@@ -10,20 +10,25 @@ execute them.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pickle import UnpicklingError
-from typing import Any
+from typing import IO, Any
 
 import torch
 from mmengine.logging import HistoryBuffer, print_log
 
+from mmtst.utils.bounded_pickle import open_regular
+from mmtst.utils.bounded_tree import BoundError
+from mmtst.utils.checkpoint_bounds import check_checkpoint
 from mmtst.utils.errors import ConfigError
 from mmtst.utils.numpy_stand_ins import NUMPY_GLOBALS, restore
+from mmtst.utils.torch_pickle import STATISTICS, name_of
 
-_STATISTICS = ('min', 'max', 'mean', 'current', 'statistics')
 _READABLE = (
     'a checkpoint of mmengine, mmdet, mmseg or mmpretrain, or a state dict '
     'saved by torch'
@@ -40,7 +45,7 @@ class CheckpointError(ConfigError):
 
     def at(self, where: str) -> CheckpointError:
         """Return the same with the option that named the file."""
-        return CheckpointError(self._what, **{**self._lines, 'where': where})
+        return type(self)(self._what, **{**self._lines, 'where': where})
 
 
 def trust_checkpoints(trusted: bool = True) -> None:
@@ -64,7 +69,7 @@ def trust_checkpoints(trusted: bool = True) -> None:
 
 def _statistics_getattr(owner: object, name: object) -> Any:
     """Return one of ``HistoryBuffer``'s statistics; refuse all else."""
-    known = isinstance(name, str) and name in _STATISTICS
+    known = isinstance(name, str) and name in STATISTICS
     if owner is HistoryBuffer and known:
         return getattr(HistoryBuffer, str(name))
     raise UnpicklingError(f'attribute {name!r} of {owner!r}')
@@ -75,12 +80,6 @@ _ALLOWED: list[Any] = [
     (_statistics_getattr, 'builtins.getattr'),
     *NUMPY_GLOBALS,
 ]
-
-
-def _name_of(entry: Any) -> str:
-    if isinstance(entry, tuple):
-        return str(entry[1])
-    return f'{entry.__module__}.{entry.__qualname__}'
 
 
 @contextmanager
@@ -94,8 +93,8 @@ def _allowing() -> Iterator[None]:
     HistoryBuffer()  # The first in a process brings the class its own.
     statistics = dict(HistoryBuffer._statistics_methods)
     before = torch.serialization.get_safe_globals()
-    own = {_name_of(entry) for entry in _ALLOWED}
-    others = [entry for entry in before if _name_of(entry) not in own]
+    own = {name_of(entry) for entry in _ALLOWED}
+    others = [entry for entry in before if name_of(entry) not in own]
     torch.serialization.clear_safe_globals()
     torch.serialization.add_safe_globals([*others, *_ALLOWED])
     try:
@@ -107,34 +106,45 @@ def _allowing() -> Iterator[None]:
         HistoryBuffer._statistics_methods.update(statistics)
 
 
-def read_safely(name: str, load: Callable[[bool], Any]) -> Any:
+def read_safely(
+    name: str,
+    source: str | PathLike[str] | bytes,
+    map_location: Any = None,
+) -> Any:
     """Read a checkpoint, weights only unless checkpoints are trusted.
 
     Args:
         name: The file's name, for error messages.
-        load: Reads the file, as ``torch.load`` does with the
-            ``weights_only`` that it is given.
+        source: Its path, or its content.
+        map_location: As for ``torch.load``.
 
     Returns:
         The content, with real numpy arrays and without the texts of configs.
 
     Raises:
-        CheckpointError: The file asks for what is not read, or is broken.
-        OSError: The file is not there, or cannot be fetched.
+        CheckpointError: The file asks for what is not read, is broken, or
+            would grow out of bounds.
+        OSError: The file is not there, or cannot be read.
     """
     try:
-        # Always said to torch, whose default an environment variable moves.
         if _trusted:
-            content = load(False)
+            content = _load(source, map_location, safe=False)
         else:
-            with _allowing():
-                content = restore(load(True))
+            content = read_weights_only(source, map_location)
     except OSError:
         raise
-    except UnpicklingError as error:
+    except Exception as error:
+        if isinstance(error, BoundError) or not isinstance(
+            error, UnpicklingError
+        ):
+            raise CheckpointError(
+                f'the checkpoint cannot be read: {explain(error)}',
+                got=name,
+                allowed=_READABLE,
+            ) from error
         raise CheckpointError(
-            'the checkpoint is not read, since reading it could run code: it '
-            f'asks for {_asked(error)}',
+            'the checkpoint is not read, since reading it could run code: '
+            f'{explain(error)}',
             got=name,
             allowed="tensors, plain values, arrays of numbers and mmengine's "
             'log history',
@@ -142,13 +152,66 @@ def read_safely(name: str, load: Callable[[bool], Any]) -> Any:
             '(it can run any code), give --trust-checkpoint to the tool, or '
             'call mmtst.utils.safe_reading.trust_checkpoints()',
         ) from error
-    except Exception as error:
-        raise CheckpointError(
-            f'the checkpoint cannot be read: {error}',
-            got=name,
-            allowed=_READABLE,
-        ) from error
     return _without_configs(content)
+
+
+def read_weights_only(
+    source: str | PathLike[str] | bytes, map_location: Any = None
+) -> Any:
+    """Read a file of ``torch.save`` within bounds, running nothing.
+
+    Whether checkpoints are trusted makes no difference.
+
+    Args:
+        source: The path, or the content.
+        map_location: As for ``torch.load``.
+
+    Returns:
+        The content, with real numpy arrays.
+
+    Raises:
+        BoundError: The file is broken, or would grow out of bounds; the
+            message ends a sentence.
+        UnpicklingError: It asks for what is not read.
+        OSError: It is not there, or cannot be read.
+    """
+    with _allowing():
+        with _open(source) as file:
+            check_checkpoint(file)
+        return restore(_load(source, map_location, safe=True))
+
+
+def _open(source: str | PathLike[str] | bytes) -> IO[bytes]:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    return open_regular(source)
+
+
+def _load(
+    source: str | PathLike[str] | bytes, map_location: Any, *, safe: bool
+) -> Any:
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    # Always said to torch, whose default an environment variable moves.
+    return torch.load(file, map_location=map_location, weights_only=safe)
+
+
+def explain(error: Exception) -> str:
+    """Say why a file was not read, without torch's advice to do so unsafely.
+
+    Args:
+        error: What :func:`read_weights_only` raised.
+
+    Returns:
+        What ends a sentence.
+    """
+    text = str(error).strip() or type(error).__name__
+    if isinstance(error, BoundError):
+        return text
+    if isinstance(error, UnpicklingError):
+        return f'it asks for {_asked(error)}'
+    sentences = re.split(r'(?<=[.!])\s+', text)
+    kept = [part for part in sentences if 'weights_only' not in part]
+    return ' '.join(kept)[:500] or type(error).__name__
 
 
 def _asked(error: UnpicklingError) -> str:

@@ -132,3 +132,45 @@ def test_reading_refuses_what_is_no_policy(tmp_path):
     broken.write_text('{')
     with pytest.raises(ConfigError, match='not JSON'):
         read_policy(broken)
+
+
+def one(value, names=OPERATORS):
+    return {name: 0.5 for name in names} | {'Rotate': value}
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', 'not JSON'),
+        ('[' * 100_000, 'nested deeper'),
+        ('{"step": 1}\n' + '[' * 100_000, 'nested deeper'),
+        ('{"step": 1}\n{"a":' + '[' * 100_000, 'nested deeper'),
+        ('1' * 5000, '5000 digits'),
+        ('{"prob": ' + '1' * 5000 + '}', '5000 digits'),
+        (b'\xff\xfe\x00', 'not text'),
+        ('[1, 2]', 'must name exactly'),
+        ('{"prob": []}', 'must name exactly'),
+        (json.dumps(dict(prob=one(float('nan')))), 'NaN'),
+        (json.dumps(dict(prob=one(float('nan'))), indent=1), 'NaN'),
+        (json.dumps(dict(prob=one(None))), 'Rotate is None'),
+        (json.dumps(dict(prob=one('0.5'))), "Rotate is '0.5'"),
+        (json.dumps(dict(prob=one([0.5]))), r'Rotate is \[0.5\]'),
+        (json.dumps(dict(prob=one(True))), 'Rotate is True'),
+        (json.dumps(dict(prob=one({'a': 1}))), 'Rotate is {'),
+        (json.dumps(dict(prob=one(-1))), 'Rotate is -1'),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_whatever_a_policy_file_holds_is_one_error(tmp_path, text, message):
+    path = tmp_path / 'policy.json'
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_policy(path, where='--policy')
+    said = str(caught.value)
+    assert '--policy' in said and 'fix:' in said and 'trust' not in said
+
+
+def test_what_is_no_file_is_no_policy(tmp_path):
+    for path in (tmp_path, 'a\0b'):
+        with pytest.raises(ConfigError, match='policy file'):
+            read_policy(path)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -78,3 +80,32 @@ def test_missing_and_broken_images_are_named(tmp_path):
     with pytest.raises(ConfigError, match='cannot be read') as caught:
         read_images(tmp_path, 4, 8)
     assert 'a.png' in str(caught.value)
+
+
+@pytest.mark.parametrize('end', [20, 60, 200, -100])
+@pytest.mark.parametrize('kind', ['png', 'jpeg', 'webp', 'bmp'])
+def test_images_cut_short_are_named(tmp_path, kind, end):
+    noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    path = tmp_path / f'a.{kind}'
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:end])
+    with pytest.raises(ConfigError, match='cannot be read') as caught:
+        read_images(tmp_path, 4, 8)
+    assert path.name in str(caught.value)
+
+
+def test_a_bomb_of_pixels_is_named(tmp_path, monkeypatch):
+    Image.new('RGB', (64, 64)).save(tmp_path / 'a.png')
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    with pytest.raises(ConfigError, match='cannot be read.*bomb'):
+        read_images(tmp_path, 4, 8)
+
+
+def test_what_holds_no_tile_or_is_no_file_is_refused(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.png')
+    (tmp_path / 'folder.png').mkdir()
+    with pytest.raises(ConfigError, match='no images'):
+        read_images(tmp_path, 4, 8)
+    Image.new('RGB', (16, 16)).save(tmp_path / 'a.png')
+    with pytest.raises(ConfigError, match='no tile of this size'):
+        read_images(tmp_path, 4, 8, tile=32)

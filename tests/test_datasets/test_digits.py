@@ -157,3 +157,13 @@ def test_the_real_digits_fit(tmp_path: Path) -> None:
     # As configs/_base_/datasets/digits.py has them.
     assert abs(train.images.mean() - 85) < 10
     assert abs(train.images.std() - 60) < 10
+
+
+@pytest.mark.parametrize('text', ['{', '[' * 10**6, b'\xff', '1' * 5000])
+def test_a_broken_stamp_is_refused(tmp_path: Path, text) -> None:
+    data = text.encode() if isinstance(text, str) else text
+    (tmp_path / 'digits.json').write_bytes(data)
+    with pytest.raises(ConfigError, match='stamp of the digits') as caught:
+        write_digits(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert (tmp_path / 'digits.json').read_bytes() == data

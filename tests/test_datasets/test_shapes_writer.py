@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 
 from mmtst.datasets.shapes import SHAPE_CLASSES, draw_scene
 from mmtst.datasets.shapes_writer import ShapesSettings, write_shapes
+from mmtst.utils.errors import ConfigError
 
 SETTINGS = ShapesSettings(num_train=24, num_val=3, size=96)
 
@@ -204,3 +205,11 @@ def test_stamp_tells_the_settings(root):
     stamp = json.loads((root / 'shapes.json').read_text())
     assert stamp['num_train'] == 24
     assert stamp['version'] >= 1
+
+
+@pytest.mark.parametrize('text', ['{', '[' * 10**6, '1' * 5000])
+def test_a_broken_stamp_is_refused(tmp_path, text):
+    (tmp_path / 'shapes.json').write_text(text)
+    with pytest.raises(ConfigError, match='stamp of the shapes set'):
+        write_shapes(tmp_path, ShapesSettings(2, 2, 64))
+    assert (tmp_path / 'shapes.json').read_text() == text

@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 
 from mmtst.utils.errors import ConfigError
+
+pytestmark = pytest.mark.usefixtures('checkpoints_as_before')
 
 INFER = """
 import sys
@@ -102,6 +106,125 @@ def test_checkpoint_that_does_not_fit_leaves_nothing(
     with pytest.raises(ConfigError, match='does not fit'):
         export.main([str(distill_config), str(teacher_checkpoint), str(out)])
     assert list(out.parent.iterdir()) == []
+
+
+@pytest.fixture(scope='module')
+def student_state(load_tool, distill_config):
+    """Return a state dict that fits the student."""
+    export = load_tool('export_student')
+    cfg = export.student_config(Config.fromfile(distill_config))
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MODELS.build(cfg.model).state_dict()
+
+
+@pytest.mark.parametrize('value', ['nan', 'inf', '-inf'])
+@pytest.mark.parametrize('kind', ['weight', 'running_var'])
+def test_weights_that_are_not_finite_are_refused(
+    load_tool, distill_config, student_state, tmp_path, value, kind
+):
+    state = {name: tensor.clone() for name, tensor in student_state.items()}
+    name = next(name for name in state if name.endswith(kind))
+    state[name].view(-1)[-1] = float(value)
+    path, out = tmp_path / 'x.pth', tmp_path / 'out' / 'student.pth'
+    torch.save(
+        dict(state_dict={f'architecture.{k}': v for k, v in state.items()}),
+        path,
+    )
+    with pytest.raises(ConfigError, match='not finite') as caught:
+        load_tool('export_student').main(
+            [str(distill_config), str(path), str(out)]
+        )
+    assert name in str(caught.value) and 'x.pth' in str(caught.value)
+    assert list(out.parent.iterdir()) == []
+
+
+LOOP: list = []
+LOOP.append(LOOP)
+WIDE = ['x']
+for _ in range(60):
+    WIDE = [WIDE, WIDE]
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (dict(state_dict=None), 'no state dict: it is a NoneType'),
+        (dict(state_dict=[1]), 'no state dict: it is a list'),
+        (dict(state_dict={1: torch.ones(1)}), 'name 1 is no text'),
+        (dict(state_dict={'a': {'b': torch.ones(1)}}), 'a is a dict'),
+        (dict(model={'a': torch.ones(1)}, epoch=1), 'model is a dict'),
+        (dict(state_dict={}, meta=LOOP), 'contains itself'),
+        (dict(state_dict=LOOP), 'contains itself'),
+        (dict(state_dict={}, meta=dict(dataset_meta=WIDE)), 'over and over'),
+    ],
+    ids=lambda value: value if isinstance(value, str) else '',
+)
+def test_what_is_no_state_dict_is_refused_by_name(
+    load_tool, distill_config, tmp_path, content, message
+):
+    path = tmp_path / 'x.pth'
+    torch.save(content, path)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_tool('export_student').main(
+            [str(distill_config), str(path), str(tmp_path / 'o' / 'x.pth')]
+        )
+    assert 'where:   checkpoint' in str(caught.value)
+
+
+@pytest.mark.parametrize('data', [LOOP, WIDE], ids=['loop', 'wide'])
+def test_meta_that_does_not_end_is_refused_where_files_are_trusted(
+    load_tool, distill_config, student_state, tmp_path, data
+):
+    path = tmp_path / 'x.pth'
+    meta = dict(dataset_meta=dict(classes=data))
+    torch.save(dict(state_dict=student_state, meta=meta), path)
+    with pytest.raises(ConfigError, match='cannot be exported'):
+        load_tool('export_student').main(
+            [
+                str(distill_config),
+                str(path),
+                str(tmp_path / 'out' / 'x.pth'),
+                '--trust-checkpoint',
+            ]
+        )
+
+
+def test_meta_is_reduced_to_plain_values(
+    load_tool, distill_config, student_state, tmp_path
+):
+    path, out = tmp_path / 'x.pth', tmp_path / 'out.pth'
+    for meta, wanted in (
+        (None, {}),
+        ('text', {}),
+        ([1], {}),
+        (
+            dict(
+                epoch=np.int64(3),
+                iter=[1],
+                seed=None,
+                dataset_meta=dict(
+                    classes=('a', np.str_('b')),
+                    palette=np.ones((1, 3)),
+                    kind={torch.float32},
+                ),
+            ),
+            dict(
+                epoch=3,
+                dataset_meta=dict(
+                    classes=('a', 'b'),
+                    palette=[[1, 1, 1]],
+                    kind=['torch.float32'],
+                ),
+            ),
+        ),
+    ):
+        torch.save(dict(state_dict=student_state, meta=meta), path)
+        load_tool('export_student').main(
+            [str(distill_config), str(path), str(out)]
+        )
+        got = torch.load(out, weights_only=True)['meta']
+        assert got.pop('mmtst_version')
+        assert got == wanted
 
 
 def test_out_must_be_a_checkpoint_name(

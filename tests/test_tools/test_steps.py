@@ -50,6 +50,14 @@ def test_steps_run_in_order_and_once(steps, tmp_path, capsys):
     assert stamp['finished'] is True
 
 
+@pytest.mark.parametrize('content', [b'\xff', b'{', b'[]', b'1' * 5000])
+def test_a_broken_stamp_counts_as_none(steps, tmp_path, content):
+    plan = Plan(steps, tmp_path)
+    plan.run(plan.step('a'))
+    (tmp_path / 'stamps' / 'a.json').write_bytes(content)
+    assert plan.run(plan.step('a')) == ['a', 'a']
+
+
 def test_a_changed_step_takes_along_what_needs_it(steps, tmp_path):
     plan = Plan(steps, tmp_path)
     plan.run(plan.step('a'), plan.step('b', ('a',)), plan.step('c'))

@@ -14,7 +14,11 @@ from mmtst.testing.detection import (
     tiny_fcos,
     tiny_retinanet,
 )
-from mmtst.utils.checkpoint import load_exactly, read_checkpoint
+from mmtst.utils.checkpoint import (
+    load_exactly,
+    non_finite_names,
+    read_checkpoint,
+)
 from mmtst.utils.errors import ConfigError
 
 
@@ -51,6 +55,28 @@ def test_a_bare_state_dict_is_wrapped(tmp_path):
     path = tmp_path / 'weights.pth'
     torch.save(dict(weight=torch.ones(2)), path)
     assert list(read_checkpoint(path, where='here')) == ['state_dict']
+
+
+def test_what_a_module_adds_to_its_tensors_is_let_through(tmp_path):
+    path = tmp_path / 'weights.pth'
+    torch.save({'a.weight': torch.ones(2), 'a._extra_state': [1]}, path)
+    content = read_checkpoint(path, where='here')
+    assert content['state_dict']['a._extra_state'] == [1]
+    torch.save({'a.weight': torch.ones(2), 'a.b': np.ones(1)}, path)
+    with pytest.raises(ConfigError, match='a.b is a ndarray'):
+        read_checkpoint(path, where='here')
+
+
+def test_what_is_infinite_as_built_may_be_so():
+    module = torch.nn.BatchNorm1d(2)
+    module.register_buffer('mask', torch.tensor([0.0, float('-inf')]))
+    state = {k: v.clone() for k, v in module.state_dict().items()}
+    assert non_finite_names(state, module) == []
+    state['mask'][0] = float('-inf')
+    state['weight'][0] = float('nan')
+    state['other'] = torch.tensor(float('inf'))
+    found = non_finite_names(state, module)
+    assert found == ['weight', 'mask', 'other']
 
 
 def test_hostile_files_are_not_executed(tmp_path):

@@ -33,3 +33,14 @@ def test_values_that_are_falsy_are_still_shown():
 def test_is_a_value_error():
     with pytest.raises(ValueError, match='Too few'):
         raise ConfigError('Too few')
+
+
+def test_what_was_got_is_shown_if_it_can_be():
+    class Shy:
+        def __repr__(self):
+            raise RuntimeError('no')
+
+    assert 'a Shy that cannot be shown' in str(ConfigError('x', got=Shy()))
+    assert 'a int that cannot' in str(ConfigError('x', got=10**5000))
+    text = str(ConfigError('x', got=[1] * 10**6))
+    assert len(text) < 2100 and '(3000000 characters)' in text
