@@ -11,6 +11,9 @@ import json
 import math
 import os
 import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any, NoReturn
 
@@ -19,6 +22,8 @@ from mmtst.utils.errors import ConfigError
 MEBIBYTE = 1 << 20
 # Of whole numbers: no 64-bit one has more, sign included.
 _DIGITS = 20
+# Python's own limit.
+_RECURSIONS = 1000
 
 
 class PlainJsonError(ValueError):
@@ -50,7 +55,8 @@ def parse_json(
     if finite:
         hooks.update(parse_constant=_refuse, parse_float=_finite_number)
     try:
-        content = json.loads(text, **hooks)
+        with _usual_recursion_limit():
+            content = json.loads(text, **hooks)
     except PlainJsonError:
         raise
     except (RecursionError, MemoryError) as error:
@@ -157,6 +163,24 @@ def read_bounded(
             f'is larger than {most_bytes / MEBIBYTE:g} MiB, and is not read'
         )
     return data
+
+
+@contextmanager
+def _usual_recursion_limit() -> Iterator[None]:
+    """Let a recursion end in an error before it ends the process.
+
+    mmrazor raises Python's limit to 2**20 when it is imported; json then
+    overflows the stack.
+    """
+    before = sys.getrecursionlimit()
+    frame, depth = sys._getframe(), 0
+    while frame.f_back is not None:
+        frame, depth = frame.f_back, depth + 1
+    sys.setrecursionlimit(min(before, depth + _RECURSIONS))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _whole_number(digits: str) -> int:

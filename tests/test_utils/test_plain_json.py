@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,23 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=message):
             read_json(path, where='x')
+
+
+def test_a_recursion_limit_that_others_raised_does_not_matter() -> None:
+    # In a process of its own, which a mistake would end. mmrazor sets this
+    # limit when it is imported.
+    code = (
+        'import sys; sys.setrecursionlimit(2**20)\n'
+        'from mmtst.utils.plain_json import PlainJsonError, parse_json\n'
+        'try:\n    parse_json("[" * 10**6)\n'
+        'except PlainJsonError as error:\n    print(error)\n'
+        'assert sys.getrecursionlimit() == 2**20'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 'nested too deep' in done.stdout, done.stderr
+    assert done.returncode == 0
