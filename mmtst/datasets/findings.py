@@ -28,6 +28,7 @@ class Finding:
             wrong; else it is only said.
         allowed: What would be accepted, in words.
         fix: What the user can do.
+        error: The error to raise as it is, where there was one.
     """
 
     what: str
@@ -38,6 +39,13 @@ class Finding:
     refused: bool = True
     allowed: str | None = None
     fix: str | None = None
+    error: ConfigError | None = None
+
+    @classmethod
+    def from_error(cls, error: ConfigError, where: str, file: str) -> Finding:
+        """Return the finding that an error stands for."""
+        what = str(error).partition('\n')[0]
+        return cls(what, where, file, error=error)
 
     def note(self) -> str:
         """Return it as one line for the log."""
@@ -66,6 +74,8 @@ def refuse_worst(findings: Iterable[Finding]) -> None:
     if not refused:
         return
     worst = refused[0]
+    if worst.error is not None:
+        raise worst.error
     got: object = worst.file
     if worst.places:
         places = ', '.join(name_places(worst.places, worst.count))

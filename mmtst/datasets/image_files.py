@@ -19,6 +19,7 @@ from typing import Any
 import mmcv
 from PIL import Image
 
+from mmtst.datasets.data_paths import type_name
 from mmtst.datasets.findings import (
     MOST_FAULTY_IMAGES,
     Finding,
@@ -133,8 +134,7 @@ def find_reader(pipeline: Iterable[Any] | None) -> ImageReader | None:
         ``None`` if none of them is mmcv's ``LoadImageFromFile``.
     """
     for step in pipeline or ():
-        kind = step.get('type') if isinstance(step, Mapping) else None
-        name = kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+        name = type_name(step) if isinstance(step, Mapping) else ''
         if name.rpartition('.')[2] in _LOADERS:
             return ImageReader(
                 str(step.get('color_type', 'color')),
