@@ -53,9 +53,11 @@ def read_annotations(path: str, where: str) -> dict[str, Any]:
     try:
         # pycocotools opens it as text; of a mark at its head it makes an
         # error, and so does the reader of a text.
+        text = str(data, 'utf-8')
+        del data
         # Entries are looked at one by one, so that the bound on nesting that
         # takes a walk over all of them is left out.
-        content = parse_json(str(data, 'utf-8'), depth=None, finite=False)
+        content = parse_json(text, depth=None, finite=False)
     except (PlainJsonError, UnicodeDecodeError) as error:
         raise ConfigError(
             f'{what} is not JSON that can be read: {error}',
