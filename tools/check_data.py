@@ -20,7 +20,7 @@ from mmtst.datasets.annotation_reading import (
 )
 from mmtst.datasets.annotations import inspect_annotations
 from mmtst.datasets.data_paths import SUBSETS
-from mmtst.datasets.findings import SHOWN, Finding, name_places
+from mmtst.datasets.findings import SHOWN, Finding, name_places, printable
 from mmtst.datasets.image_sets import inspect_image_sets
 from mmtst.utils.errors import ConfigError
 
@@ -112,7 +112,7 @@ def describe(findings: list[Finding], counts: dict[str, int]) -> str:
         if findings
         else 'nothing found',
     ]
-    return '\n'.join(lines)
+    return printable('\n'.join(lines))
 
 
 def fix(cfg: Config, subsets: tuple[str, ...], folder: str) -> Config:

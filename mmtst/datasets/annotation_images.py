@@ -125,8 +125,9 @@ def _file_sizes(folder: str, names: set[str]) -> dict[str, int]:
                 for entry in entries
                 if entry.name in names and entry.is_file()
             }
-    except OSError:
-        # Not there, or not to be listed: then each file is asked for.
+    except (OSError, ValueError):
+        # Not there, not to be listed, or no name that a file system takes:
+        # then each file is asked for.
         return {}
 
 

@@ -27,6 +27,7 @@ from mmtst.datasets.annotation_reading import (
 )
 from mmtst.datasets.findings import MOST_FAULTY_OBJECTS, Finding
 from mmtst.datasets.image_files import spread
+from mmtst.utils.checks import check_number
 from mmtst.utils.errors import ConfigError
 
 # Of encoded masks, which are slow to read.
@@ -100,6 +101,7 @@ def look_at_annotations(dataset: ConfigDict, where: str, every: bool) -> Look:
     """
     look = Look(dataset, where, annotation_path(dataset), every)
     try:
+        _check_options(dataset, where)
         content = read_annotations(look.path, f'{where}.ann_file')
     except ConfigError as error:
         # Its own lines say all; the rest of the file is not to be had.
@@ -117,6 +119,38 @@ def look_at_annotations(dataset: ConfigDict, where: str, every: bool) -> Look:
         dataset, f'{where}.data_prefix.img', entries['images'], every
     )
     return look
+
+
+def _check_options(dataset: ConfigDict, where: str) -> None:
+    """Refuse what mmdet's data set would stop at."""
+    for name in ('data_prefix', 'metainfo', 'filter_cfg'):
+        value = dataset.get(name)
+        if value is not None and not isinstance(value, Mapping):
+            raise ConfigError(
+                f'{name} is no dict',
+                where=f'{where}.{name}',
+                got=value,
+                allowed='a dict or None',
+            )
+    classes = (dataset.get('metainfo') or {}).get('classes')
+    if not (
+        classes is None
+        or isinstance(classes, str)
+        or (
+            isinstance(classes, (list, tuple))
+            and all(isinstance(name, str) for name in classes)
+        )
+    ):
+        raise ConfigError(
+            'the classes are no list of names',
+            where=f'{where}.metainfo.classes',
+            got=classes,
+            allowed='a list of texts, or the path of a file with one a line',
+        )
+    check_number(
+        f'{where}.filter_cfg.min_size',
+        (dataset.get('filter_cfg') or {}).get('min_size', 0),
+    )
 
 
 def _good_entries(

@@ -50,7 +50,12 @@ class Finding:
     def note(self) -> str:
         """Return it as one line for the log."""
         places = f', for example {self.places[0]}' if self.places else ''
-        return f'{self.what}{places} ({self.file}, {self.where})'
+        return printable(f'{self.what}{places} ({self.file}, {self.where})')
+
+
+def printable(text: str) -> str:
+    """Return a text that can be written, whatever names stand in it."""
+    return text.encode('utf-8', 'backslashreplace').decode()
 
 
 def name_places(names: Sequence[str], count: int | None = None) -> list[str]:
@@ -85,9 +90,9 @@ def refuse_worst(findings: Iterable[Finding]) -> None:
         'tools/check_data.py CONFIG lists them all'
     ] * (len(refused) > 1)
     raise ConfigError(
-        worst.what,
+        printable(worst.what),
         where=worst.where,
         got=got,
-        allowed=worst.allowed,
+        allowed=worst.allowed and printable(worst.allowed),
         fix='; '.join([*filter(None, [worst.fix]), *others]) or None,
     )

@@ -1,16 +1,24 @@
 """Check what is said of annotation files that cannot be used."""
 
+import contextlib
 import copy
 import json
 import math
 import os
 
 import pytest
-from mmengine.config import Config
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 from PIL import Image
 
-from mmtst.datasets import annotation_images, check_annotations
+from mmtst.datasets import (
+    annotation_images,
+    annotation_reading,
+    check_annotations,
+)
+from mmtst.datasets.annotation_cleaning import clean_annotations
 from mmtst.utils.errors import ConfigError
 
 GOOD = dict(
@@ -447,3 +455,83 @@ def test_sizes_that_contradict_are_refused(tmp_path):
         check(tmp_path, content, pipeline=LOAD)
     assert 'a.jpg (5 x 4, not 4 x 4)' in str(error.value)
     assert 'data_prefix.img' in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(data_prefix='img'), 'data_prefix is no dict'),
+        (dict(metainfo=['cell']), 'metainfo is no dict'),
+        (dict(metainfo=dict(classes=5)), 'no list of names'),
+        (dict(metainfo=dict(classes=[5])), 'no list of names'),
+        (dict(filter_cfg=True), 'filter_cfg is no dict'),
+        (dict(filter_cfg=dict(min_size='32')), 'min_size is out of range'),
+    ],
+)
+def test_options_that_mmdet_would_stop_at(tmp_path, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        check(tmp_path, GOOD, **changes)
+
+
+HOSTILE = st.one_of(
+    st.sampled_from(
+        [
+            None,
+            True,
+            -1,
+            0,
+            10**19,
+            1e308,
+            math.nan,
+            -math.inf,
+            '',
+            '../' * 99,
+            'x' * 999,
+            '\ud800/\ud800.jpg',
+            'nul\0.jpg',
+            [],
+            [[]],
+            {},
+            {'size': None, 'counts': 'z'},
+            {'size': [4, 4], 'counts': 'z~'},
+            {'size': [4, 4], 'counts': [10**19, -(10**19)]},
+        ]
+    ),
+    st.text(),
+    st.recursive(
+        st.none() | st.integers(-(10**19), 10**19) | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=6)
+            | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+        ),
+        max_leaves=9,
+    ),
+)
+
+
+@settings(
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_whatever_a_file_holds_is_refused_by_name_or_cleaned(tmp_path, data):
+    content, changes = masks(TRIANGLE, data.draw(st.booleans()))
+    changes['pipeline'] = [*LOAD, *changes['pipeline']]
+    if not (tmp_path / 'img').exists():
+        write_images(tmp_path)
+    for _ in range(data.draw(st.integers(1, 3))):
+        key = data.draw(st.sampled_from(list(GOOD)))
+        number = data.draw(st.integers(0, len(GOOD[key]) - 1))
+        entry = content[key][number]
+        field = data.draw(st.sampled_from([*entry, 'iscrowd', 'ignore']))
+        entry[field] = data.draw(HOSTILE)
+    with contextlib.suppress(ConfigError):
+        check(tmp_path, content, **changes)
+    dataset = ConfigDict(type='CocoDataset', data_root=str(tmp_path))
+    dataset.update(changes)
+    with contextlib.suppress(ConfigError):
+        path = str(tmp_path / 'ann.json')
+        read = annotation_reading.read_annotations(path, 'here')
+        cleaning = clean_annotations(read, dataset, 'here')
+        again = clean_annotations(cleaning.content, dataset, 'here')
+        assert again.changes == {}

@@ -36,3 +36,11 @@ def test_the_error_names_file_place_number_and_the_others():
     ):
         assert part in text
     assert 'annotations[9]' not in text
+
+
+def test_names_that_are_no_text_can_be_printed():
+    odd = Finding('lost', 'here', 'a.json', 1, ('\ud800.jpg',))
+    odd.note().encode()
+    with pytest.raises(ConfigError) as error:
+        refuse_worst([odd])
+    str(error.value).encode()
