@@ -41,8 +41,14 @@ _FORMATS = {
     '.tif': ('TIFF',),
     '.tiff': ('TIFF',),
 }
-# Those whose last bytes tell whether they are whole.
-_ENDING = ('JPEG', 'MPO', 'PNG', 'GIF', 'WEBP', 'BMP')
+# Those that OpenCV decodes, if they are whole.
+_DECODED = ('JPEG', 'MPO', 'PNG', 'GIF', 'WEBP', 'BMP', 'DIB') + (
+    'TIFF',
+    'JPEG2000',
+    'AVIF',
+    'PPM',
+    'SUN',
+)
 _TAIL = 16
 _MOST_BYTES = 1 << 31
 _TURNED_FIX = (
@@ -203,7 +209,7 @@ def inspect_image_file(
             return [
                 ImageFault('unreadable', reader.backend)
                 if whole
-                else _name_unreadable(path, head, header)
+                else _name_unreadable(head, header)
             ]
         loaded = (array.shape[1], array.shape[0])
         channels = 1 if array.ndim == 2 else array.shape[2]
@@ -405,22 +411,15 @@ def _decode(path: str, size: int, reader: ImageReader) -> Any:
         return None
 
 
-def _name_unreadable(
-    path: str, head: bytes, header: _Header | None
-) -> ImageFault:
+def _name_unreadable(head: bytes, header: _Header | None) -> ImageFault:
     start = head.lstrip(b'\xef\xbb\xbf \t\r\n').lower()
     if start.startswith((b'<!doctype', b'<html', b'<?xml', b'<head')):
         return ImageFault('web page')
     if start.startswith(b'version https://git-lfs'):
         return ImageFault('pointer')
-    if header is not None and header.format not in _ENDING:
-        try:
-            with Image.open(path) as image:
-                image.load()
-        except Exception:
-            return ImageFault('cut', header.format)
-        return ImageFault('unreadable', header.format)
     if header is not None:
-        return ImageFault('cut', header.format)
-    known = (b'\xff\xd8\xff', b'\x89PNG\r\n', b'GIF8', b'RIFF', b'BM')
-    return ImageFault('cut' if head.startswith(known) else 'unreadable')
+        # Pillow is not asked to decode: of some formats it starts programs.
+        known = header.format in _DECODED and header.mode != 'F'
+        return ImageFault('cut' if known else 'unreadable', header.format)
+    starts = (b'\xff\xd8\xff', b'\x89PNG\r\n', b'GIF8', b'RIFF', b'BM')
+    return ImageFault('cut' if head.startswith(starts) else 'unreadable')

@@ -2,11 +2,14 @@
 
 import io
 import os
+import subprocess
 
 import cv2
 import mmcv
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from mmtst.datasets.image_files import (
@@ -111,6 +114,7 @@ CASES = {
         '.tiff',
         ['unreadable'],
     ),
+    'postscript': (encode(IMAGE, 'EPS'), '.jpg', ['unreadable']),
     'icon': (encode(IMAGE, 'ICO'), '.ico', ['unreadable']),
     'jpeg without end': (JPEG[:-2], '.jpg', ['cut']),
     'png without end': (PNG[:-12], '.png', ['cut']),
@@ -246,3 +250,24 @@ def test_sizes_are_refused_where_they_are_many(tmp_path):
     turned = [write(tmp_path, CASES['turned'][0])]
     with pytest.raises(ConfigError, match='color_ignore_orientation'):
         check_image_files(turned, 'here', sizes=[SIZE])
+
+
+def test_no_program_is_started_for_an_image(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, 'Popen', pytest.fail)
+    assert kinds(write(tmp_path, encode(IMAGE, 'EPS'))) == ['unreadable']
+
+
+@settings(
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_whatever_bytes_there_are_something_is_said(tmp_path, data):
+    content = bytearray(data.draw(st.sampled_from([JPEG, PNG, *OTHERS])))
+    for _ in range(data.draw(st.integers(0, 4))):
+        place = data.draw(st.integers(0, min(99, len(content) - 1)))
+        content[place] = data.draw(st.integers(0, 255))
+    length = data.draw(st.integers(0, len(content)))
+    path = write(tmp_path, bytes(content[:length]))
+    for size in (SIZE, None):
+        assert isinstance(kinds(path, size), list)
