@@ -1,0 +1,33 @@
+"""Check all files that the data sets of a config read."""
+
+from __future__ import annotations
+
+from mmengine.config import Config
+
+from mmtst.datasets.annotations import inspect_annotations
+from mmtst.datasets.data_paths import SUBSETS
+from mmtst.datasets.findings import refuse_worst
+from mmtst.datasets.image_sets import inspect_image_sets
+
+
+def check_files(
+    cfg: Config, subsets: tuple[str, ...] = SUBSETS, *, every: bool = False
+) -> list[str]:
+    """Check annotation files and images of a config before a training.
+
+    Args:
+        cfg: The config.
+        subsets: Which of ``train``, ``val``, ``test`` will be read.
+        every: Whether to look into all images instead of a sample.
+
+    Returns:
+        What is no reason to refuse it, as lines for the log: what will be
+        dropped, and how many.
+
+    Raises:
+        ConfigError: A training would stop, be pointless or go wrong.
+    """
+    findings = inspect_annotations(cfg, subsets, every=every).findings
+    findings += inspect_image_sets(cfg, subsets, every=every)
+    refuse_worst(findings)
+    return [finding.note() for finding in findings]
