@@ -154,7 +154,31 @@ def main(argv: list[str] | None = None) -> None:
         runner = RUNNERS.build(cfg)
     else:
         runner = Runner.from_cfg(cfg)
+    build_training_data(runner)
     runner.train()
+
+
+def build_training_data(runner: Runner) -> None:
+    """Build the training loop with its data set, as the training would.
+
+    Raises:
+        ConfigError: The data set cannot be built.
+    """
+    try:
+        runner.train_loop  # noqa: B018 (built where it is first asked for)
+    except ConfigError:
+        raise
+    except Exception as error:
+        said = str(error).strip().splitlines() or ['no reason given']
+        raise ConfigError(
+            'the training data cannot be built: '
+            f'{type(error).__name__}: {said[0]}',
+            where='train_dataloader',
+            got=runner.cfg.train_dataloader.get('dataset', {}).get('type'),
+            fix='look at ann_file, data_prefix, metainfo.classes, filter_cfg '
+            'and pipeline: a data set from which everything is dropped '
+            'cannot be built either; tools/check_data.py CONFIG says more',
+        ) from error
 
 
 if __name__ == '__main__':

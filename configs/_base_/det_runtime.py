@@ -1,6 +1,6 @@
 """Runtime of every detection config: mmdet's, with mmtst imported.
 
-Exact resume and the look at the teacher are each off with one line, for
+Exact resume and the looks at data and teacher are each off with one line, for
 instance ``default_hooks = dict(exact_resume=dict(enabled=False))``.
 """
 
@@ -12,5 +12,6 @@ default_hooks = dict(
     checkpoint=dict(type='mmtst.SafeCheckpointHook'),
     exact_resume=dict(type='mmtst.ExactResumeHook'),
     validate_on_resume=dict(type='mmtst.ValidateOnResumeHook'),
+    data_check=dict(type='mmtst.DataCheckHook'),
     teacher_check=dict(type='mmtst.TeacherCheckHook'),
 )

@@ -1,7 +1,7 @@
 """Runtime of every segmentation config: mmseg's, with mmtst imported.
 
-Counted in iterations, as mmseg's schedules are. Exact resume and the look at
-the teacher are each off with one line, for instance
+Counted in iterations, as mmseg's schedules are. Exact resume and the looks at
+data and teacher are each off with one line, for instance
 ``default_hooks = dict(exact_resume=dict(enabled=False))``.
 """
 
@@ -15,6 +15,7 @@ default_hooks = dict(
     visualization=dict(type='SegVisualizationHook'),
     exact_resume=dict(type='mmtst.ExactResumeHook'),
     validate_on_resume=dict(type='mmtst.ValidateOnResumeHook'),
+    data_check=dict(type='mmtst.DataCheckHook'),
     teacher_check=dict(type='mmtst.TeacherCheckHook'),
 )
 val_cfg = dict(type='ValLoop')

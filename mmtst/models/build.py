@@ -131,8 +131,13 @@ def load_model(model: BaseModel, checkpoint: str, where: str) -> None:
     Raises:
         ConfigError: The file cannot be read or does not fit.
     """
-    state = read_checkpoint(checkpoint, where=where)['state_dict']
-    load_exactly(model, state, where=where, source=checkpoint)
+    content = read_checkpoint(checkpoint, where=where)
+    load_exactly(model, content['state_dict'], where=where, source=checkpoint)
+    meta = content.get('meta') or {}
+    known = meta.get('dataset_meta') or meta  # as OpenMMLab 1.x has it
+    if isinstance(known, dict) and {'classes', 'CLASSES'} & set(known):
+        # Where OpenMMLab's inference puts the classes of the training.
+        model.dataset_meta = known
     # Or the runner's init_weights would overwrite what was loaded.
     model._is_init = True
 

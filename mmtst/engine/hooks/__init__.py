@@ -1,6 +1,7 @@
 """Act at given points of mmengine's training loops."""
 
 from mmtst.engine.hooks.compile_hook import CompileHook
+from mmtst.engine.hooks.data_check_hook import DataCheckHook
 from mmtst.engine.hooks.deferred_runtime_info_hook import (
     DeferredRuntimeInfoHook,
 )
@@ -12,6 +13,7 @@ from mmtst.engine.hooks.validate_on_resume_hook import ValidateOnResumeHook
 
 __all__ = [
     'CompileHook',
+    'DataCheckHook',
     'DeferredRuntimeInfoHook',
     'ExactResumeHook',
     'PolicySearchHook',
