@@ -19,6 +19,7 @@ from mmtst.models.algorithms.teacher_parts import leave_out_masks
 from mmtst.models.algorithms.teacher_pass import TeacherPass
 from mmtst.models.build import build_model, load_model
 from mmtst.models.distillers import DataAugmentationDistiller
+from mmtst.models.student_weights import take_student_weights
 from mmtst.registry import MODELS
 from mmtst.utils.compat import disable_inplace, mend_segmentation_losses
 from mmtst.utils.errors import ConfigError
@@ -146,6 +147,8 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
         self, state_dict: dict[str, Tensor], prefix: str, *_: Any
     ) -> None:
         """Fill in the teacher, which checkpoints do not hold."""
+        if not prefix:
+            take_student_weights(self, self.student, state_dict)
         for name, value in self.teacher.state_dict().items():
             state_dict.setdefault(f'{prefix}teacher.{name}', value)
 
