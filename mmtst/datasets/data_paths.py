@@ -119,6 +119,16 @@ def _leaves(dataset: Any, where: str) -> Iterator[tuple[str, ConfigDict]]:
         yield where, dataset
 
 
+def type_name(cfg: Mapping[str, Any]) -> str:
+    """Return the name of what a config builds, given as text or as a class.
+
+    Args:
+        cfg: With a ``type``; without one the name is empty.
+    """
+    kind = cfg.get('type', '')
+    return kind if isinstance(kind, str) else getattr(kind, '__name__', '')
+
+
 def is_remote(cfg: Mapping[str, Any]) -> bool:
     """Tell whether a data set, or a step of its pipeline, reads elsewhere.
 

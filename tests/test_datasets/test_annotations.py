@@ -7,8 +7,10 @@ import os
 
 import pytest
 from mmengine.config import Config
+from mmengine.logging import MMLogger
+from PIL import Image
 
-from mmtst.datasets import annotations, check_annotations
+from mmtst.datasets import annotation_images, check_annotations
 from mmtst.utils.errors import ConfigError
 
 GOOD = dict(
@@ -71,7 +73,7 @@ def edited(key, number, **changes):
         (changed(annotations=[]), 'has no object of the classes'),
         (
             edited('annotations', 0, image_id=9),
-            'belongs to no image',
+            '1 of 1 annotations belong to no image',
         ),
     ],
 )
@@ -110,8 +112,43 @@ def test_malformed_entries_are_named(tmp_path, content, message):
     assert str(tmp_path / 'ann.json') in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('[' * 100_000, 'nested'),
+        ('{"images": ' + '[' * 500 + ']' * 500 + '}', 'nested'),
+        ('{"images": [{"id": ' + '1' * 5000 + '}]}', '5000 digits'),
+        ('\ufeff{"images": []}', 'not JSON'),
+        ('{"images": [', 'not JSON'),
+    ],
+    ids=range(5),
+)
+def test_json_without_bounds(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        check(tmp_path, text)
+    assert str(tmp_path / 'ann.json') in str(error.value)
+
+
+@pytest.mark.parametrize('number', ['1e400', 'NaN', '-Infinity'])
+@pytest.mark.parametrize('field', ['area', 'bbox', 'width', 'id'])
+def test_numbers_that_are_not_finite_are_placed(tmp_path, field, number):
+    key = 'images' if field == 'width' else 'annotations'
+    content = edited(key, 0, **{field: 'HERE' if field != 'bbox' else [0] * 3})
+    text = json.dumps(content).replace('"HERE"', number)
+    text = text.replace('[0, 0, 0]', f'[0, 0, 2, {number}]')
+    with pytest.raises(ConfigError, match=rf'{key}\[0\].* has a {field}'):
+        check(tmp_path, text)
+
+
+def test_entries_of_one_fault_are_counted(tmp_path):
+    content = changed(annotations=[{}, *GOOD['annotations'], {}, {}])
+    with pytest.raises(ConfigError, match='has no id .and 2 more') as error:
+        check(tmp_path, content)
+    assert 'annotations[0], annotations[2], annotations[3]' in str(error.value)
+
+
 def test_unreadable_file(tmp_path):
-    with pytest.raises(ConfigError, match='cannot be read'):
+    with pytest.raises(ConfigError, match='is not a file'):
         check(tmp_path, GOOD, ann_file='')
 
 
@@ -160,7 +197,9 @@ def test_folders_are_listed_once_and_good_files_not_asked_for(
 
 
 def test_a_file_system_may_spell_names_otherwise(tmp_path, monkeypatch):
-    monkeypatch.setattr(annotations, '_file_sizes', lambda folder, names: {})
+    monkeypatch.setattr(
+        annotation_images, '_file_sizes', lambda folder, names: {}
+    )
     assert check(tmp_path, GOOD) == {'train_dataloader.dataset': 1}
 
 
@@ -188,3 +227,223 @@ def test_other_data_sets_are_passed_over():
     dataset = dict(type='CityscapesDataset', data_root='nowhere')
     cfg = Config(dict(val_dataloader=dict(dataset=dataset)))
     assert check_annotations(cfg) == {}
+
+
+def boxes(*boxes, **changes):
+    """Return a file with these boxes in an image of 4 x 4."""
+    return changed(
+        annotations=[
+            GOOD['annotations'][0] | dict(id=i, bbox=box) | changes
+            for i, box in enumerate(boxes)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        (boxes([0, 0, 0, 2], [0, 0, 2, -1]), '2 of 2 .* under one pixel'),
+        (boxes([0, 0, 0.5, 2]), '1 of 1 .* under one pixel'),
+        (boxes([4, 0, 2, 2], [-3, 0, 2, 2]), '2 of 2 .* wholly outside'),
+        (boxes([0, 0, 2, 2], area=0), '1 of 1 .* area of 0 or less'),
+        (boxes([0, 0, 2, 2], iscrowd=1), '1 of 1 are crowds'),
+        (boxes([0, 0, 2, 2], ignore=1), 'no object of the classes'),
+        (edited('images', 0, width=0), 'wholly outside'),
+        (
+            boxes([0, 0, 2, 2], [0, 0, 2, 2], category_id=9),
+            '2 of 2 annotations are of categories that the file does not',
+        ),
+    ],
+)
+def test_a_file_of_which_nothing_is_used(tmp_path, content, reason):
+    with pytest.raises(ConfigError, match=reason) as error:
+        check(tmp_path, content)
+    assert str(tmp_path / 'ann.json') in str(error.value)
+
+
+@pytest.fixture
+def log(caplog):
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+FEW = boxes(*[[0, 0, 2, 2]] * 5, [0, 0, 0, 2], [9, 9, 2, 2], [2, 2, 9, 9])
+
+
+def test_a_few_faults_are_counted_in_the_log(tmp_path, log):
+    content = copy.deepcopy(FEW)
+    content['annotations'][0]['area'] = 0
+    content['annotations'][1]['category_id'] = 9
+    assert check(tmp_path, content) == {'train_dataloader.dataset': 1}
+    for note in (
+        '1 of 7 objects have a box of under one pixel, and are dropped, for '
+        'example annotation 5 of image 1',
+        '1 of 7 objects lie wholly outside of their image, and are dropped, '
+        'for example annotation 6',
+        '1 of 7 objects have an area of 0 or less, and are dropped',
+        '1 of 7 objects have a box that leaves its image, for example '
+        'annotation 7',
+        '1 of 8 annotations are of categories that the file does not have, '
+        'for example annotation 1 of category 9',
+    ):
+        assert note in log.text
+
+
+def test_most_objects_dropped_is_no_detail(tmp_path):
+    content = boxes([0, 0, 2, 2], *[[0, 0, 0, 0]] * 3)
+    with pytest.raises(ConfigError, match='3 of 4 objects have a box'):
+        check(tmp_path, content)
+
+
+def several(root, *contents, **changes):
+    """Check a concatenation of files."""
+    (root / 'img').mkdir()
+    for name in ('a.jpg', 'b.jpg'):
+        (root / 'img' / name).write_bytes(b'some')
+    parts = []
+    for number, content in enumerate(contents):
+        (root / f'{number}.json').write_text(json.dumps(content))
+        part = dict(
+            type='CocoDataset',
+            data_root=str(root),
+            ann_file=f'{number}.json',
+            metainfo=dict(classes=('cell', 'dust')),
+            data_prefix=dict(img='img/'),
+        )
+        parts.append(part | changes)
+    dataset = dict(type='ConcatDataset', datasets=parts)
+    cfg = Config(dict(train_dataloader=dict(dataset=dataset)))
+    return list(check_annotations(cfg, ('train',)).values())
+
+
+EMPTY = changed(annotations=[])
+
+
+@pytest.mark.parametrize('none', [EMPTY, EMPTY | dict(categories=[])])
+def test_backgrounds_beside_objects_are_fine(tmp_path, none):
+    assert several(tmp_path, none, GOOD, none) == [0, 1, 0]
+
+
+def test_backgrounds_alone_are_not(tmp_path):
+    with pytest.raises(ConfigError, match='no object') as error:
+        several(tmp_path, EMPTY, EMPTY)
+    assert 'datasets[0].ann_file' in str(error.value)
+
+
+def test_a_filter_that_leaves_no_image_is_named(tmp_path):
+    rules = dict(filter_cfg=dict(filter_empty_gt=True, min_size=2))
+    message = 'drops 2 of 2 images: 2 without an object .*, 0 smaller'
+    with pytest.raises(ConfigError, match=message) as error:
+        several(tmp_path, EMPTY, GOOD, **rules)
+    assert 'filter_empty_gt=False' in str(error.value)
+
+
+def test_what_the_filter_drops_is_counted(tmp_path, log):
+    rules = dict(filter_cfg=dict(filter_empty_gt=True))
+    check(tmp_path, GOOD, **rules)
+    assert 'filter_cfg drops 1 of 2 images' in log.text
+
+
+def test_files_that_number_classes_differently_are_refused(tmp_path):
+    other = changed(categories=GOOD['categories'][::-1])
+    with pytest.raises(ConfigError, match='number the classes') as error:
+        several(tmp_path, GOOD, other)
+    assert "label 0 is 'cell' in " in str(error.value)
+    assert "0.json, 'dust' here" in str(error.value)
+
+
+def test_the_order_of_the_file_is_said(tmp_path, log):
+    check(tmp_path, GOOD, classes=('dust', 'cell'))
+    assert "label 0 is 'cell', not 'dust'" in log.text
+
+
+def test_classes_of_one_name_are_refused(tmp_path):
+    content = edited('categories', 1, name='cell')
+    with pytest.raises(ConfigError, match='share a name'):
+        check(tmp_path, content)
+
+
+def test_without_metainfo_the_classes_are_those_of_coco(tmp_path):
+    with pytest.raises(ConfigError, match='the 80 of COCO'):
+        check(tmp_path, GOOD, metainfo=None)
+    person = edited('categories', 0, name='person')
+    assert list(check(tmp_path, person, metainfo=None).values()) == [1]
+
+
+def test_classes_may_stand_in_a_file(tmp_path):
+    names = tmp_path / 'names.txt'
+    names.write_text('cell\ndust\n')
+    assert list(check(tmp_path, GOOD, classes=str(names)).values()) == [1]
+
+
+def masks(mask, poly2mask=True, **changes):
+    load = dict(type='LoadAnnotations', with_mask=True, poly2mask=poly2mask)
+    content = edited('annotations', 0, segmentation=mask)
+    return content, dict(pipeline=[load]) | changes
+
+
+TRIANGLE = [[0, 0, 3, 0, 3, 3]]
+RUNS = dict(size=[4, 4], counts=[3, 3, 10])
+
+
+@pytest.mark.parametrize(
+    ('mask', 'poly2mask', 'message'),
+    [
+        (GONE, True, '1 of 1 objects have no mask'),
+        ([], True, 'have no mask'),
+        (TRIANGLE[0], True, 'no list of polygons'),
+        ([['0'] * 6], True, 'no list of polygons'),
+        ('text', True, 'no list of polygons'),
+        ([[0, 0, 1e12, 0, 3, 3]], True, 'far off'),
+        ([[0, 0, math.nan, 0, 3, 3]], True, 'not finite'),
+        (RUNS | dict(size=[4, 5]), True, "do not fill their image's size"),
+        (RUNS | dict(counts=[3, 3]), True, "do not fill their image's size"),
+        (RUNS | dict(counts='zz'), True, "do not fill their image's size"),
+        ([[0, 0, 3, 3]], True, 'without a polygon of three points'),
+        ([[0, 0, 3, 3]], False, 'without a polygon of three points'),
+        (RUNS, False, 'poly2mask=False ignores'),
+        (dict(size=[4, 4]), True, 'without a polygon'),
+    ],
+)
+def test_masks_that_cannot_be_used(tmp_path, mask, poly2mask, message):
+    content, changes = masks(mask, poly2mask)
+    with pytest.raises(ConfigError, match=message) as error:
+        check(tmp_path, content, **changes)
+    assert str(tmp_path / 'ann.json') in str(error.value)
+    # Nobody loads them.
+    assert list(check(tmp_path, content).values()) == [1]
+
+
+@pytest.mark.parametrize('mask', [TRIANGLE, RUNS, RUNS | dict(counts='33:')])
+def test_masks_that_are_used(tmp_path, mask):
+    content, changes = masks(mask)
+    assert list(check(tmp_path, content, **changes).values()) == [1]
+
+
+LOAD = [dict(type='LoadImageFromFile')]
+
+
+def write_images(root, **changes):
+    (root / 'img').mkdir()
+    for name in ('a', 'b'):
+        image = Image.new('RGB', (4, 4), 'red')
+        image.save(root / 'img' / f'{name}.jpg', **changes)
+
+
+def test_images_are_looked_into(tmp_path):
+    write_images(tmp_path)
+    assert list(check(tmp_path, GOOD, pipeline=LOAD).values()) == [1]
+    (tmp_path / 'img' / 'a.jpg').write_bytes(b'<html>404')
+    with pytest.raises(ConfigError, match='1 of 2 images are web pages'):
+        check(tmp_path, GOOD, pipeline=LOAD)
+
+
+def test_sizes_that_contradict_are_refused(tmp_path):
+    write_images(tmp_path)
+    content = edited('images', 0, width=5)
+    with pytest.raises(ConfigError, match='1 of 2 .* another size') as error:
+        check(tmp_path, content, pipeline=LOAD)
+    assert 'a.jpg (5 x 4, not 4 x 4)' in str(error.value)
+    assert 'data_prefix.img' in str(error.value)
