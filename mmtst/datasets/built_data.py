@@ -128,7 +128,7 @@ def _count_image(counts: DataCounts, info: Any) -> None:
     elif 'gt_label' in info:
         counts.kind = 'labels'
         given = info['gt_label']
-        several = isinstance(given, Sequence) or getattr(given, 'ndim', 0)
+        several = isinstance(given, Sequence) or getattr(given, 'ndim', 0) > 0
         labels = [int(each) for each in given] if several else [int(given)]
     else:
         counts.kind = counts.kind or 'label maps'

@@ -235,7 +235,8 @@ def _mix(dataset: Any, number: int, where: str) -> Any:
 
 
 def _file_of(dataset: Any, number: int) -> str:
-    info = getattr(dataset, 'get_data_info', lambda _: {})(number)
+    look = getattr(dataset, 'get_data_info', None)
+    info: dict[str, Any] = look(number) if look is not None else {}
     return str(info.get('img_path', f'number {number}'))
 
 

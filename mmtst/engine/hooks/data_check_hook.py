@@ -76,7 +76,7 @@ class DataCheckHook(Hook):  # type: ignore[misc]
             # Of any kind: the others would wait for ever.
             except Exception as error:
                 failure = error
-        outcome = [None if failure is None else str(failure)]
+        outcome = [None if failure is None else _say(failure)]
         broadcast_object_list(outcome)
         if failure is not None:
             raise failure
@@ -109,6 +109,16 @@ class DataCheckHook(Hook):  # type: ignore[misc]
         )
         for line in odd:
             runner.logger.warning(line)
+
+
+def _say(failure: Exception) -> str:
+    """Word a failure of the first process for the others."""
+    if isinstance(failure, ConfigError):
+        return str(failure)
+    return (
+        'the first process could not look at the data: '
+        f'{type(failure).__name__}: {failure}'
+    )
 
 
 def _normalized_channels(model: Any) -> int | None:
