@@ -20,7 +20,7 @@ from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmtst.datasets import check_annotations, check_data, check_label_maps
+from mmtst.datasets import check_data, check_files
 from mmtst.engine.resume import TEMPLATES, find_checkpoint
 from mmtst.utils.errors import ConfigError
 
@@ -46,11 +46,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='go on from this checkpoint; without one, from the latest in '
         'the work dir, if there is any',
     )
+    parser.add_argument(
+        '--check-data',
+        action='store_true',
+        help='look into all images and label maps before the training, not '
+        'into a sample',
+    )
     return parser.parse_args(argv)
 
 
-def prepare(args: argparse.Namespace) -> Config:
+def prepare(
+    args: argparse.Namespace, notes: list[str] | None = None
+) -> Config:
     """Return the config to run, checked as far as it can be without running.
+
+    Args:
+        args: The command line.
+        notes: What is to be logged of the data is added here.
 
     Raises:
         ConfigError: A file is missing, or an option cannot be used.
@@ -69,8 +81,9 @@ def prepare(args: argparse.Namespace) -> Config:
     check_file(cfg.get('load_from'), 'load_from')
     check_file(*teacher_checkpoint(cfg))
     check_data(cfg, ('train', 'val'))
-    check_annotations(cfg, ('train', 'val'))
-    check_label_maps(cfg, ('train', 'val'))
+    found = check_files(cfg, ('train', 'val'), every=args.check_data)
+    if notes is not None:
+        notes += found
     return cfg
 
 
@@ -149,11 +162,14 @@ def _use_auto_scale_lr(cfg: Config) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Train."""
-    cfg = prepare(parse_args(argv))
+    notes: list[str] = []
+    cfg = prepare(parse_args(argv), notes)
     if 'runner_type' in cfg:
         runner = RUNNERS.build(cfg)
     else:
         runner = Runner.from_cfg(cfg)
+    for note in notes:
+        runner.logger.warning('Data: %s', note)
     build_training_data(runner)
     runner.train()
 

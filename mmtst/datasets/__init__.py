@@ -9,6 +9,7 @@ from mmtst.datasets.data_paths import (
     set_data_root,
 )
 from mmtst.datasets.digits import write_digits
+from mmtst.datasets.file_check import check_files
 from mmtst.datasets.label_maps import check_label_maps
 from mmtst.datasets.shapes import (
     SHAPE_CLASSES,
@@ -28,6 +29,7 @@ __all__ = [
     'ShapesSettings',
     'check_annotations',
     'check_data',
+    'check_files',
     'check_label_maps',
     'draw_scene',
     'iter_datasets',

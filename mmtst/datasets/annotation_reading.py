@@ -53,7 +53,9 @@ def read_annotations(path: str, where: str) -> dict[str, Any]:
     try:
         # pycocotools opens it as text; of a mark at its head it makes an
         # error, and so does the reader of a text.
-        content = parse_json(str(data, 'utf-8'), finite=False)
+        # Entries are looked at one by one, so that the bound on nesting that
+        # takes a walk over all of them is left out.
+        content = parse_json(str(data, 'utf-8'), depth=None, finite=False)
     except (PlainJsonError, UnicodeDecodeError) as error:
         raise ConfigError(
             f'{what} is not JSON that can be read: {error}',

@@ -98,6 +98,8 @@ _DEADLY = frozenset(
     ('missing', 'empty', 'web page', 'pointer', 'unreadable', 'cut')
 ) | {'channels'}
 _SPOILING = frozenset(('turned', 'size'))
+# Of these an image of its own is the cause, so that it can be dropped.
+DROPPED_KINDS = (_DEADLY - {'channels'}) | _SPOILING
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from mmengine.runner import Runner
 
 from mmtst.utils.errors import ConfigError
 
@@ -158,42 +159,54 @@ def test_broken_config_is_named(prepare, tmp_path):
     assert 'broken.py' in str(error.value)
 
 
-@pytest.mark.slow
-def test_a_broken_image_is_named(tool, plain_config, data, tmp_path):
-    broken = sorted((data / 'train').iterdir())[0]
-    broken.write_bytes(broken.read_bytes()[:100])
-    code, text = tool(
-        'train',
-        plain_config,
-        '--data-root',
-        data,
-        '--work-dir',
-        tmp_path / 'run',
-        cwd=tmp_path,
-    )
-    assert code == 1
-    assert f'failed to load image: {broken}' in text
-
-
-def test_an_empty_image_is_refused_before_the_start(
-    tool, plain_config, data, tmp_path
+@pytest.mark.parametrize(
+    ('kept', 'more', 'message'),
+    [
+        (0, b'', '1 of 8 images are empty files'),
+        (100, b'', '1 of 8 images are cut short or damaged'),
+        (-20, b'', '1 of 8 images are cut short or damaged'),
+        (0, b'<html>', '1 of 8 images are web pages'),
+    ],
+)
+def test_broken_images_are_refused_before_the_start(
+    prepare, plain_config, data, kept, more, message
 ):
-    empty = sorted((data / 'train').iterdir())[0]
-    empty.write_bytes(b'')
-    code, text = tool(
-        'train',
-        plain_config,
-        '--data-root',
-        data,
-        '--work-dir',
-        tmp_path / 'run',
-        cwd=tmp_path,
+    broken = sorted((data / 'train').iterdir())[0]
+    broken.write_bytes(broken.read_bytes()[:kept] + more)
+    with pytest.raises(ConfigError, match=message) as error:
+        prepare(plain_config, '--data-root', data)
+    assert str(broken) in str(error.value)
+
+
+def test_all_images_are_looked_into_on_request(
+    load_tool, prepare, plain_config, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(
+        load_tool('train'),
+        'check_files',
+        lambda cfg, subsets, every: asked.append((subsets, every)) or [],
     )
-    assert code == 1
-    assert 'Traceback' not in text
-    assert 'train: 1 of 8 images are empty files' in text
-    assert str(empty) in text
-    assert not (tmp_path / 'run').exists()
+    prepare(plain_config)
+    prepare(plain_config, '--check-data')
+    both = ('train', 'val')
+    assert asked == [(both, False), (both, True)]
+
+
+def test_what_is_dropped_stands_in_the_log(
+    load_tool, plain_config, data, tmp_path, monkeypatch
+):
+    path = data / 'annotations' / 'instances_train.json'
+    content = json.loads(path.read_text())
+    content['annotations'][0]['area'] = 0
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr(Runner, 'train', lambda runner: None)
+    words = [plain_config, '--data-root', data, '--work-dir', tmp_path / 'w']
+    load_tool('train').main([str(word) for word in words])
+    (log,) = (tmp_path / 'w').rglob('*.log')
+    assert 'objects have an area of 0 or less, and are dropped' in (
+        log.read_text()
+    )
 
 
 def test_data_that_cannot_be_built_are_named(load_tool, shapes):
