@@ -11,7 +11,7 @@ from itertools import groupby
 from _common import add_config_arguments, read_config, run
 from mmengine.config import Config
 
-from mmtst.datasets import check_data, check_label_maps, iter_datasets
+from mmtst.datasets import check_data, iter_datasets
 from mmtst.datasets.annotation_cleaning import clean_annotations, write_new
 from mmtst.datasets.annotation_reading import (
     annotation_path,
@@ -22,6 +22,7 @@ from mmtst.datasets.annotations import inspect_annotations
 from mmtst.datasets.data_paths import SUBSETS
 from mmtst.datasets.findings import SHOWN, Finding, name_places, printable
 from mmtst.datasets.image_sets import inspect_image_sets
+from mmtst.datasets.label_maps import inspect_label_maps
 from mmtst.utils.errors import ConfigError
 
 
@@ -39,7 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--all',
         action='store_true',
-        help='look into all images, instead of a sample',
+        help='look into all images and label maps, instead of a sample',
     )
     parser.add_argument(
         '--fix',
@@ -71,13 +72,9 @@ def find_all(
     report = inspect_annotations(cfg, tuple(there), every=every)
     findings += report.findings
     findings += inspect_image_sets(cfg, tuple(there), every=every)
-    counts = dict(report.counts)
-    for subset in there:
-        try:
-            counts.update(check_label_maps(cfg, (subset,)))
-        except ConfigError as error:
-            findings.append(Finding.from_error(error, subset, 'label maps'))
-    return findings, counts
+    maps = inspect_label_maps(cfg, tuple(there), whole=every)
+    findings += maps.findings
+    return findings, {**report.counts, **maps.counts}
 
 
 def describe(findings: list[Finding], counts: dict[str, int]) -> str:

@@ -19,7 +19,7 @@ from mmengine.dist import is_main_process
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmtst.datasets import check_data, check_files, check_label_maps
+from mmtst.datasets import check_data, check_files
 from mmtst.engine.resume import (
     TEMPLATES,
     checkpoint_folder,
@@ -54,7 +54,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--check-data',
         action='store_true',
-        help='look into all images before the training, not into a sample',
+        help='look into all images and label maps before the training, not '
+        'into a sample',
     )
     return parser.parse_args(argv)
 
@@ -89,7 +90,6 @@ def prepare(
     found = check_files(cfg, ('train', 'val'), every=args.check_data)
     if notes is not None:
         notes += found
-    check_label_maps(cfg, ('train', 'val'))
     return cfg
 
 

@@ -75,10 +75,22 @@ def spread(length: int, number: int | None) -> list[int]:
 
 
 def class_names(dataset: Any) -> tuple[str, ...]:
-    """Return the names of a built data set's classes; empty if it has none."""
+    """Return the names of a built data set's classes; empty if it has none.
+
+    Raises:
+        ConfigError: They are one text, which is no list of names.
+    """
     meta = getattr(dataset, 'metainfo', None) or {}
     names = meta.get('classes') or meta.get('CLASSES') or ()
-    return () if isinstance(names, str) else tuple(names)
+    if isinstance(names, str):
+        raise ConfigError(
+            'the classes are one text, not a list of names',
+            where='train_dataloader.dataset.metainfo.classes',
+            got=names,
+            allowed='a tuple of names',
+            fix=f"one class needs a comma: classes=('{names}',)",
+        )
+    return tuple(names)
 
 
 def count_data(dataset: Any, most: int | None = _MOST) -> DataCounts:
@@ -116,7 +128,7 @@ def _count_image(counts: DataCounts, info: Any) -> None:
     elif 'gt_label' in info:
         counts.kind = 'labels'
         given = info['gt_label']
-        several = isinstance(given, Sequence) or getattr(given, 'ndim', 0)
+        several = isinstance(given, Sequence) or getattr(given, 'ndim', 0) > 0
         labels = [int(each) for each in given] if several else [int(given)]
     else:
         counts.kind = counts.kind or 'label maps'
@@ -126,7 +138,10 @@ def _count_image(counts: DataCounts, info: Any) -> None:
 
 
 def check_counts(
-    counts: DataCounts, names: Sequence[str], where: str
+    counts: DataCounts,
+    names: Sequence[str],
+    where: str,
+    num_classes: int | None = None,
 ) -> list[str]:
     """Refuse a data set that teaches nothing; say what is odd about others.
 
@@ -134,6 +149,7 @@ def check_counts(
         counts: Of :func:`count_data`.
         names: Of the classes.
         where: Path of the data set in the config.
+        num_classes: Of the model, where the data set names no classes.
 
     Returns:
         Sentences for the log, the first of them a summary.
@@ -163,23 +179,27 @@ def check_counts(
             'which are crowds, or lie outside of their image; '
             'tools/check_data.py CONFIG says which, and --fix mends areas',
         )
-    _check_range(counts, names, where)
+    _check_range(counts, len(names) or num_classes, where)
     return _describe(counts, names, where)
 
 
-def _check_range(counts: DataCounts, names: Sequence[str], where: str) -> None:
+def _check_range(
+    counts: DataCounts, num_classes: int | None, where: str
+) -> None:
     beyond = sorted(
         label
         for label in counts.objects
-        if label < 0 or (names and label >= len(names))
+        if label < 0 or (num_classes and label >= num_classes)
     )
     if beyond:
         raise ConfigError(
-            f'labels of the data set lie beyond its {len(names)} classes',
+            f'labels of the data set lie beyond its {num_classes} classes'
+            if num_classes
+            else 'labels of the data set are negative',
             where=where,
             got=f'{sum(counts.objects[i] for i in beyond)} {counts.kind} '
             f'with labels {beyond[:_SHOWN]}',
-            allowed=f'0 to {len(names) - 1}' if names else '0 and more',
+            allowed=f'0 to {num_classes - 1}' if num_classes else '0 and more',
             fix='name all classes in metainfo.classes',
         )
 

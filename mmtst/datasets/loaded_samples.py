@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mmtst.datasets.built_data import iter_parts, spread
 from mmtst.utils.errors import ConfigError
@@ -32,6 +33,8 @@ PROBLEMS = {
     'its label map has labels beyond the classes': _ANY,
     'its label map has ignored pixels alone': _ALL,
     'it is not finite': _ANY,
+    'it has no pixels after the pipeline': _ANY,
+    'it has another number of channels than the model normalizes': _ANY,
 }
 _FIXES = {
     'its size is not what the annotations say': 'mend width and height in '
@@ -41,6 +44,9 @@ _FIXES = {
     "'color_ignore_orientation') in the pipelines",
     'all of its objects are ignored once loaded': 'masks that are no '
     'polygons need LoadAnnotations(poly2mask=True)',
+    'it has another number of channels than the model normalizes': 'set '
+    'color_type of LoadImageFromFile, or mean and std of the '
+    'data_preprocessor',
     'its label map has colors in place of labels': 'write label maps of one '
     'channel, whose values are the classes',
     'its label map has labels beyond the classes': 'name all classes in '
@@ -72,20 +78,23 @@ def check_loaded(
     whole: int = 4,
     num_classes: int = 0,
     ignored: int = 255,
+    channels: int | None = None,
 ) -> list[str]:
     """Load a sample of a built data set, and compare it with what it says.
 
     The loading steps of a pipeline are run on ``images``, all of its steps on
-    ``whole``. Copies of the steps are run, so that none keeps what it saw.
-    The caller preserves random states.
+    ``whole``, and so are those that wrappers add (mosaics and the like).
+    Copies of the steps are run, so that none keeps what it saw. The caller
+    seeds and preserves random states.
 
     Args:
-        dataset: Built; wrappers are followed, what they add is not run.
+        dataset: Built; wrappers are followed.
         where: Path of the data set in the config.
         images: Samples of each part to load; ``None`` for all.
         whole: Samples of each part that pass through the whole pipeline.
         num_classes: Of label maps; 0 where there are none.
         ignored: The label of pixels that are not learned.
+        channels: That the model normalizes; ``None`` where it does not tell.
 
     Returns:
         Sentences for the log, on what harms little.
@@ -99,6 +108,7 @@ def check_loaded(
         steps = getattr(getattr(part, 'pipeline', None), 'transforms', None)
         if steps is None or not hasattr(part, 'get_data_info'):
             continue
+        steps = copy.deepcopy(list(steps))
         loading = [step for step in steps if _is_loading(step)]
         for number in spread(len(part), images):
             results = _run(loading, part, number, where)
@@ -111,8 +121,19 @@ def check_loaded(
                     results, info, num_classes, ignored
                 )
             ]
-        for number in spread(len(part), whole):
-            _run(copy.deepcopy(list(steps)), part, number, where)
+        packed = [
+            (number, _run(steps, part, number, where))
+            for number in spread(len(part), whole)
+        ]
+        if packed and all(each is None for _, each in packed):
+            _check_kept(steps, part, images, where)
+        findings += _inspect_packed(part, packed, channels)
+    for mix in _iter_mixes(dataset):
+        packed = [
+            (number, _mix(mix, number, where))
+            for number in spread(len(mix), whole)
+        ]
+        findings += _inspect_packed(mix, packed, channels)
     return _report(findings, looked_at, where)
 
 
@@ -145,6 +166,103 @@ def _run(steps: Sequence[Any], part: Any, number: int, where: str) -> Any:
             # Pipelines drop samples this way, and another is drawn.
             return None
     return results
+
+
+def _check_kept(
+    steps: Sequence[Any], part: Any, images: int | None, where: str
+) -> None:
+    """Refuse a pipeline that drops all it is given.
+
+    mmengine draws another sample in its place, a thousand times.
+    """
+    numbers = spread(len(part), images)
+    for number in numbers:
+        if _run(steps, part, number, where) is not None:
+            return
+    raise ConfigError(
+        'the pipeline drops every image that was looked at',
+        where=f'{where}.pipeline',
+        got=f'{len(numbers)} images of {len(part)}',
+        fix='look at what drops images: FilterAnnotations, crops that '
+        'allow no image without an object (allow_negative_crop), '
+        'ignore_empty',
+    )
+
+
+def _iter_mixes(dataset: Any) -> Iterator[Any]:
+    """Yield copies of wrappers with pipelines of their own, outermost first.
+
+    The copies share what the data sets hold, and have their own steps.
+    """
+    own = getattr(dataset, '__dict__', {})
+    inner = own.get('dataset')
+    if inner is not None and own.get('pipeline'):
+        yield _set_apart(dataset)
+        return
+    for part in [inner] if inner is not None else own.get('datasets') or ():
+        yield from _iter_mixes(part)
+
+
+def _set_apart(dataset: Any) -> Any:
+    copied = copy.copy(dataset)
+    # Not by setattr, which wrappers may hand on to what they wrap.
+    own = vars(copied)
+    if 'pipeline' in own:
+        own['pipeline'] = copy.deepcopy(own['pipeline'])
+    if hasattr(own.get('dataset'), '__dict__'):
+        own['dataset'] = _set_apart(own['dataset'])
+    if isinstance(own.get('datasets'), (list, tuple)):
+        own['datasets'] = [_set_apart(part) for part in own['datasets']]
+    return copied
+
+
+def _mix(dataset: Any, number: int, where: str) -> Any:
+    """Return a sample of a wrapper with steps of its own."""
+    try:
+        return dataset[number]
+    except ConfigError:
+        raise
+    except Exception as error:
+        said = str(error).strip().splitlines()
+        steps = ', '.join(type(step).__name__ for step in dataset.pipeline)
+        raise ConfigError(
+            'a sample of the data set cannot be made: '
+            f'{type(error).__name__}: {said[0] if said else "no reason"}',
+            where=f'{where}.pipeline of {type(dataset).__name__}',
+            got=f'sample {number}, {_file_of(dataset, number)}',
+            fix=f'look at its steps ({steps}) and their order',
+        ) from error
+
+
+def _file_of(dataset: Any, number: int) -> str:
+    look = getattr(dataset, 'get_data_info', None)
+    info: dict[str, Any] = look(number) if look is not None else {}
+    return str(info.get('img_path', f'number {number}'))
+
+
+def _inspect_packed(
+    dataset: Any, packed: Sequence[tuple[int, Any]], channels: int | None
+) -> list[Finding]:
+    """Return what is wrong with samples that went through the pipeline."""
+    findings = []
+    for number, results in packed:
+        inputs = results.get('inputs') if isinstance(results, dict) else None
+        if not isinstance(inputs, Tensor) or inputs.dim() != 3:
+            continue
+        shape = ' x '.join(map(str, inputs.shape))
+        if not inputs.numel():
+            problem = 'it has no pixels after the pipeline'
+        elif channels is not None and len(inputs) != channels:
+            problem = (
+                'it has another number of channels than the model normalizes'
+            )
+            shape += f' for {channels} channels'
+        elif not inputs.isfinite().all():
+            problem = 'it is not finite'
+        else:
+            continue
+        findings.append(Finding(problem, _file_of(dataset, number), shape))
+    return findings
 
 
 def _inspect(

@@ -101,6 +101,22 @@ def test_labels_beyond_the_classes_are_refused(label: int) -> None:
         check_counts(counts, ('a', 'b'), 'here')
 
 
+def test_labels_beyond_the_model_are_refused_where_data_have_no_names() -> (
+    None
+):
+    counts = DataCounts(2, 2, 'labels', 2, Counter({0: 1, 7: 1}))
+    assert check_counts(counts, (), 'here')
+    assert check_counts(counts, (), 'here', num_classes=8)
+    with pytest.raises(ConfigError, match='beyond its 7 classes'):
+        check_counts(counts, (), 'here', num_classes=7)
+
+
+def test_a_class_without_its_comma_is_named() -> None:
+    dataset = SimpleNamespace(metainfo=dict(classes='cat'))
+    with pytest.raises(ConfigError, match=r"classes=\('cat',\)"):
+        class_names(dataset)
+
+
 class Labels:
     """Hold labels as mmpretrain's data sets do."""
 

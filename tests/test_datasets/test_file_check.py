@@ -60,3 +60,25 @@ def test_images_of_all_kinds_of_data_sets_are_looked_at(cfg, tmp_path):
     (tmp_path / 'a.png').write_bytes(b'')
     with pytest.raises(ConfigError, match='1 of 1 images are empty'):
         check_files(cfg)
+
+
+def test_label_maps_are_looked_at(cfg, tmp_path):
+    for folder in ('img', 'map'):
+        (tmp_path / folder).mkdir()
+    for name in 'ab':
+        Image.new('RGB', (4, 4)).save(tmp_path / 'img' / f'{name}.jpg')
+        Image.new('L', (4, 4), 1).save(tmp_path / 'map' / f'{name}.png')
+    cfg.val_dataloader.dataset = dict(
+        type='mmseg.BaseSegDataset',
+        data_root=str(tmp_path),
+        data_prefix=dict(img_path='img', seg_map_path='map'),
+        metainfo=dict(classes=('x', 'y')),
+        pipeline=[*LOAD, dict(type='mmseg.LoadAnnotations')],
+    )
+    cfg = Config(cfg.to_dict())
+    (note,) = check_files(cfg, ('val',))
+    assert '1 of 2 classes have no pixel in the label maps looked at' in note
+    Image.new('L', (4, 4), 2).save(tmp_path / 'map' / 'b.png')
+    with pytest.raises(ConfigError, match='1 of 2 label maps') as error:
+        check_files(cfg)
+    assert 'val_dataloader.dataset.data_prefix' in str(error.value)

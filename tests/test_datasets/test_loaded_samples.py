@@ -10,12 +10,13 @@ import cv2
 import mmseg.datasets  # noqa: F401 (registers what its pipelines name)
 import numpy as np
 import pytest
-from mmdet.datasets import CocoDataset
+from mmdet.datasets import CocoDataset, MultiImageMixDataset
 from mmengine.registry import DefaultScope
 from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
 from mmtst.datasets.loaded_samples import check_loaded
+from mmtst.engine.seeded_samples import SeededDataset
 from mmtst.testing.coco import write_tiny_coco
 from mmtst.utils.errors import ConfigError
 
@@ -101,6 +102,50 @@ def test_a_step_that_fails_on_what_was_loaded_is_named(root: Path) -> None:
     more = [dict(type='Resize', scale_factor=1e-9)]
     with pytest.raises(ConfigError, match='step Resize'):
         check_loaded(detection(root, more=more), 'here')
+
+
+PACK = dict(type='PackDetInputs')
+
+
+def test_channels_are_those_that_the_model_normalizes(root: Path) -> None:
+    dataset = detection(root, more=[PACK])
+    assert check_loaded(dataset, 'here', channels=3) == []
+    with pytest.raises(ConfigError, match='number of channels') as caught:
+        check_loaded(dataset, 'here', channels=1)
+    assert '3 x 96 x 128 for 1 channels' in str(caught.value)
+
+
+def test_a_pipeline_that_drops_all_is_refused(root: Path) -> None:
+    drop = dict(type='FilterAnnotations', min_gt_bbox_wh=(200, 200))
+    dataset = detection(root, more=[drop, PACK])
+    with pytest.raises(ConfigError, match='drops every image') as caught:
+        check_loaded(dataset, 'here')
+    assert '4 images of 4' in str(caught.value)
+    drop['min_gt_bbox_wh'] = (1, 1)
+    assert check_loaded(detection(root, more=[drop, PACK]), 'here') == []
+
+
+def mixed(root: Path, *steps: Any) -> MultiImageMixDataset:
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return MultiImageMixDataset(detection(root), [*steps, PACK])
+
+
+def test_what_a_wrapper_mixes_is_run_on_copies(root: Path) -> None:
+    mosaic = dict(type='CachedMosaic', img_scale=(64, 64), random_pop=False)
+    # As a training has it: what is set on it is set on what it wraps.
+    dataset = SeededDataset(mixed(root, mosaic))
+    assert check_loaded(dataset, 'here', channels=3) == []
+    with pytest.raises(ConfigError, match='number of channels'):
+        check_loaded(dataset, 'here', images=0, channels=1)
+    assert dataset.dataset.pipeline[0].results_cache == []
+
+
+def test_a_step_of_a_wrapper_that_fails_is_named(root: Path) -> None:
+    dataset = mixed(root, dict(type='Resize', scale_factor=1e-9))
+    with pytest.raises(ConfigError, match='of MultiImageMixDataset') as found:
+        check_loaded(dataset, 'here')
+    assert '000000000001.png' in str(found.value)
+    assert 'Resize, PackDetInputs' in str(found.value)
 
 
 # Label maps

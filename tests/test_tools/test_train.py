@@ -211,6 +211,35 @@ def test_what_is_dropped_stands_in_the_log(
     )
 
 
+def test_data_that_cannot_be_built_are_named(load_tool, shapes):
+    """Where all is dropped mmengine has numpy join no arrays."""
+    from mmdet.datasets import CocoDataset
+    from mmengine.config import Config
+
+    train = load_tool('train')
+    options = dict(
+        data_root=str(shapes),
+        ann_file='annotations/instances_train.json',
+        data_prefix=dict(img='train/'),
+        pipeline=[],
+        filter_cfg=dict(filter_empty_gt=True),
+    )
+
+    class Runner:
+        cfg = Config(
+            dict(train_dataloader=dict(dataset=dict(type='CocoDataset')))
+        )
+
+        @property
+        def train_loop(self):
+            return CocoDataset(**options)
+
+    with pytest.raises(ConfigError, match='need at least one array') as error:
+        train.build_training_data(Runner())
+    assert 'CocoDataset' in str(error.value)
+    assert 'metainfo.classes' in str(error.value)
+
+
 @pytest.mark.parametrize(
     ('launcher', 'words'),
     [

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 
 from mmtst.datasets.built_data import check_counts, class_names, count_data
 from mmtst.datasets.loaded_samples import check_loaded
 from mmtst.engine.hooks.policy_search_hook import PolicySearchHook
-from mmtst.engine.randomness import preserved_rng
+from mmtst.engine.randomness import preserved_rng, seed_all
 from mmtst.engine.run_context import bare_model
 from mmtst.models.algorithms.ignored_label import ignored_label
 from mmtst.models.head_classes import (
@@ -65,16 +66,22 @@ class DataCheckHook(Hook):  # type: ignore[misc]
         """Look at the training data, and at the models' classes."""
         if not self.enabled:
             return
-        outcome: list[Any] = [None]
+        failure: Exception | None = None
         if is_main_process():
             try:
                 with preserved_rng():
+                    # The same look at each start, resumed or not.
+                    seed_all(0)
                     self._look(runner)
-            except ConfigError as error:
-                outcome[0] = error
+            # Of any kind: the others would wait for ever.
+            except Exception as error:
+                failure = error
+        outcome = [None if failure is None else _say(failure)]
         broadcast_object_list(outcome)
+        if failure is not None:
+            raise failure
         if outcome[0] is not None:
-            raise outcome[0]
+            raise ConfigError(outcome[0])
 
     def _look(self, runner: Any) -> None:
         dataset = runner.train_loop.dataloader.dataset
@@ -84,7 +91,10 @@ class DataCheckHook(Hook):  # type: ignore[misc]
         counts = count_data(
             dataset, **({'most': None} if self.images is None else {})
         )
-        summary, *odd = check_counts(counts, names, _WHERE)
+        num_classes = len(names) or max(
+            head_classes(student).values(), default=0
+        )
+        summary, *odd = check_counts(counts, names, _WHERE, num_classes)
         runner.logger.info(summary)
         if names:
             odd += _compare_classes(runner, model, names)
@@ -93,11 +103,28 @@ class DataCheckHook(Hook):  # type: ignore[misc]
             _WHERE,
             images=self.images,
             whole=4 if self.images != 0 else 0,
-            num_classes=len(names),
+            num_classes=num_classes,
             ignored=ignored_label(student, student),
+            channels=_normalized_channels(model),
         )
         for line in odd:
             runner.logger.warning(line)
+
+
+def _say(failure: Exception) -> str:
+    """Word a failure of the first process for the others."""
+    if isinstance(failure, ConfigError):
+        return str(failure)
+    return (
+        'the first process could not look at the data: '
+        f'{type(failure).__name__}: {failure}'
+    )
+
+
+def _normalized_channels(model: Any) -> int | None:
+    """Return the channels that a preprocessor has mean values for."""
+    mean = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
+    return mean.numel() if isinstance(mean, torch.Tensor) else None
 
 
 def _compare_classes(
@@ -110,7 +137,8 @@ def _compare_classes(
         return []
     check_model_classes(model.student, names, 'model.architecture')
     odd = []
-    if any(isinstance(hook, PolicySearchHook) for hook in runner.hooks):
+    searched = any(isinstance(h, PolicySearchHook) for h in runner.hooks)
+    if searched:
         # Its losses are computed on the data's labels.
         check_model_classes(teacher, names, 'model.teacher')
     elif set(head_classes(teacher).values()) - {len(names)}:
@@ -119,5 +147,21 @@ def _compare_classes(
             f'have {len(names)}: only features can be compared'
         )
         return odd
-    said = check_class_order(teacher, names, 'model.teacher_ckpt')
+    try:
+        said = check_class_order(teacher, names, 'model.teacher_ckpt')
+    except ConfigError as error:
+        if searched or not _compares_features_alone(model):
+            raise
+        said = ' '.join(str(error).split()) + '; features alone are compared'
     return [*odd, said] if said else odd
+
+
+def _compares_features_alone(model: Any) -> bool:
+    """Tell whether nothing of the teacher's heads is recorded."""
+    manager = getattr(
+        getattr(model, 'distiller', None), 'teacher_recorders', None
+    )
+    recorders = getattr(manager, 'recorders', {}).values()
+    return bool(recorders) and not any(
+        'head' in str(recorder.source) for recorder in recorders
+    )

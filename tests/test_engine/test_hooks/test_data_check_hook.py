@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 import torch
 from mmdet.datasets import CocoDataset
+from mmdet.models import DetDataPreprocessor
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from mmtst.engine.hooks import data_check_hook
 from mmtst.engine.hooks.data_check_hook import DataCheckHook
 from mmtst.engine.hooks.policy_search_hook import PolicySearchHook
+from mmtst.engine.seeded_samples import SeededDataset
 from mmtst.testing.coco import write_tiny_coco
 from mmtst.utils.errors import ConfigError
 
@@ -94,6 +97,68 @@ def test_areas_of_zero_are_refused(root: Path) -> None:
     DataCheckHook(enabled=False).before_train(runner_of(root, Model()))
 
 
+@pytest.mark.parametrize('kind', [KeyError, ConfigError])
+def test_a_failure_of_the_first_process_reaches_all(
+    root: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    """Or the others wait for ever."""
+    sent: list[Any] = []
+    monkeypatch.setattr(data_check_hook, 'broadcast_object_list', sent.append)
+
+    def fail(*_: Any) -> Any:
+        raise kind('broken')
+
+    monkeypatch.setattr(data_check_hook, 'count_data', fail)
+    with pytest.raises(kind, match='broken'):
+        DataCheckHook().before_train(runner_of(root, Model()))
+    ((said,),) = sent
+    assert 'broken' in said
+    # The others look at nothing, and are told.
+    monkeypatch.setattr(data_check_hook, 'is_main_process', lambda: False)
+    monkeypatch.setattr(
+        data_check_hook,
+        'broadcast_object_list',
+        lambda outcome: outcome.__setitem__(0, said),
+    )
+    with pytest.raises(ConfigError, match='broken'):
+        DataCheckHook().before_train(runner_of(root, Model()))
+
+
+def test_the_channels_that_the_model_normalizes_are_compared(
+    root: Path,
+) -> None:
+    model = Model()
+    model.data_preprocessor = DetDataPreprocessor(mean=[0.0], std=[1.0])
+    with pytest.raises(ConfigError, match='number of channels'):
+        DataCheckHook().before_train(runner_of(root, model))
+    model.data_preprocessor = DetDataPreprocessor(
+        mean=[0.0] * 3, std=[1.0] * 3
+    )
+    DataCheckHook().before_train(runner_of(root, model))
+
+
+def test_the_look_is_the_same_at_each_start_and_through_exact_resume(
+    root: Path,
+) -> None:
+    drawn: list[Any] = []
+
+    class Draw:
+        def __call__(self, results: Any) -> Any:
+            drawn.append((random.random(), float(np.random.rand())))
+            return results
+
+    runner = runner_of(root, Model())
+    runner.train_loop.dataloader.dataset.pipeline.transforms.append(Draw())
+    DataCheckHook().before_train(runner)
+    first = list(drawn)
+    drawn.clear()
+    random.seed(5)
+    loader = runner.train_loop.dataloader
+    loader.dataset = SeededDataset(loader.dataset)
+    DataCheckHook().before_train(runner)
+    assert first == drawn != []
+
+
 def test_a_student_of_other_classes_is_refused(root: Path) -> None:
     for model in (Model(5), Model(5, teacher=80)):
         with pytest.raises(ConfigError, match=r'num_classes'):
@@ -111,12 +176,25 @@ def test_a_teacher_of_other_classes_gives_features_but_no_search(
         DataCheckHook().before_train(runner)
 
 
-def test_a_teacher_that_learned_another_order_is_refused(root: Path) -> None:
+@pytest.mark.parametrize('source', [None, 'bbox_head.cls', 'neck'])
+def test_a_teacher_that_learned_another_order_gives_features_alone(
+    root: Path, caplog: pytest.LogCaptureFixture, source: str | None
+) -> None:
     model = Model(80, teacher=80)
     names = CocoDataset.METAINFO['classes']
     model.teacher.dataset_meta = dict(classes=names[::-1])
+    if source is not None:
+        recorders = dict(x=SimpleNamespace(source=source))
+        model.distiller = SimpleNamespace(
+            teacher_recorders=SimpleNamespace(recorders=recorders)
+        )
+    runner = runner_of(root, model)
+    if source == 'neck':
+        DataCheckHook().before_train(runner)
+        assert 'another order' in caplog.text
+        runner.hooks = [PolicySearchHook(at=[0], iterations=2)]
     with pytest.raises(ConfigError, match='another order'):
-        DataCheckHook().before_train(runner_of(root, model))
+        DataCheckHook().before_train(runner)
 
 
 @pytest.mark.parametrize(
