@@ -58,7 +58,11 @@ def check_config(cfg: Any, where: str, registry: Registry) -> None:
     with registry.switch_scope_and_registry(cfg.get('_scope_')) as scoped:
         found = scoped.get(kind) if isinstance(kind, str) and kind else kind
     if not callable(found):
-        names = [*scoped.module_dict, *MODELS.module_dict]
+        root = registry.parent or registry
+        families = [root, *root.children.values()]
+        names = sorted(
+            {name for each in families for name in each.module_dict}
+        )
         near = get_close_matches(str(kind).split('.')[-1], names, n=3)
         raise ConfigError(
             f'the {registry.name} registry knows no type {kind!r}',

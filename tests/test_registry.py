@@ -45,7 +45,7 @@ def test_first_look_up_imports_the_module(scope):
         (None, 'no config'),
         (dict(loss_weight=1.0), 'no config'),
         (dict(type='mmtst.MimicLos'), 'did you mean MimicLoss'),
-        (dict(type='nowhere.Loss'), 'PACKAGE'),
+        (dict(type='nowhere.Qqqqq'), 'PACKAGE'),
         (dict(type=1), 'knows no type'),
         (dict(type='mmtst.MimicLoss', weight=1.0), 'no option .weight.'),
         (dict(type='mmrazor.KLDivergence', tua=1.0), 'did you mean tau'),

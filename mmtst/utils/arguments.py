@@ -178,7 +178,7 @@ def checked(module: Checked, where: str) -> Checked:
         where: Path of its config.
     """
     if inspect.isclass(module):
-        module.__init__ = _checked_call(  # type: ignore[misc]
+        module.__init__ = _checked_call(  # type: ignore[method-assign]
             module.__init__, module, where, 1
         )
         return module

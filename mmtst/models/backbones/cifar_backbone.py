@@ -170,7 +170,7 @@ def check_indices(indices: Sequence[int], count: int) -> None:
         ConfigError: They are no ascending indices of maps.
     """
     good = (
-        isinstance(indices, (list, tuple))
+        isinstance(indices, (list, tuple, range))
         and len(indices) > 0
         and all(type(index) is int for index in indices)
         and list(indices) == sorted(set(indices) & set(range(count)))
