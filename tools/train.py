@@ -14,6 +14,7 @@ from _common import (
     run,
     teacher_checkpoint,
 )
+from _config_checks import check_training
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
@@ -56,6 +57,7 @@ def prepare(args: argparse.Namespace) -> Config:
         ConfigError: A file is missing, or an option cannot be used.
     """
     cfg = read_config(args)
+    check_training(cfg)
     if args.amp:
         _use_amp(cfg)
     if args.auto_scale_lr:
