@@ -4,9 +4,12 @@ import subprocess
 import sys
 
 import pytest
-from mmengine.registry import Registry
+from mmdet.registry import MODELS as MMDET_MODELS
+from mmengine.registry import MODELS, Registry
+from mmrazor.registry import MODELS as MMRAZOR_MODELS
 
 from mmtst import registry
+from mmtst.utils.errors import ConfigError
 
 
 @pytest.mark.parametrize('name', ['MODELS', 'HOOKS', 'DATASETS', 'FUNCTIONS'])
@@ -34,3 +37,31 @@ def test_first_look_up_imports_the_module(scope):
         check=False,
     )
     assert done.stdout.strip() == 'TSTDistill', done.stderr
+
+
+@pytest.mark.parametrize(
+    ('cfg', 'message'),
+    [
+        (None, 'no config'),
+        (dict(loss_weight=1.0), 'no config'),
+        (dict(type='mmtst.MimicLos'), 'did you mean MimicLoss'),
+        (dict(type='nowhere.Qqqqq'), 'PACKAGE'),
+        (dict(type=1), 'knows no type'),
+        (dict(type='mmtst.MimicLoss', weight=1.0), 'no option .weight.'),
+        (dict(type='mmrazor.KLDivergence', tua=1.0), 'did you mean tau'),
+        (dict(type='mmtst.WarmupLoss'), 'WarmupLoss needs loss'),
+    ],
+)
+def test_parts_of_a_config_are_checked_before_they_are_built(cfg, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        registry.MODELS.build_checked(cfg, 'model.part')
+    assert 'model.part' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'root', [MODELS, MMDET_MODELS, MMRAZOR_MODELS, registry.MODELS]
+)
+def test_every_registry_builds_what_checks_itself(root):
+    with pytest.raises(ConfigError, match='did you mean loss_weight'):
+        root.build(dict(type='mmtst.MimicLoss', los_weight=1.0))
+    assert root.build(dict(type='mmtst.MimicLoss', loss_weight=2)) is not None

@@ -13,7 +13,9 @@ from typing import Any
 # First: it prepares the imports of the packages below.
 import mmtst  # noqa: F401  isort: skip
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from _arguments import Options, existing_folder, output_folder
+from _config_checks import check_model
+from mmengine.config import Config, ConfigDict
 from mmengine.utils import import_modules_from_strings
 
 from mmtst.datasets import set_data_root
@@ -24,6 +26,7 @@ from mmtst.utils.errors import ConfigError
 from mmtst.utils.safe_loading import install_safe_loading
 from mmtst.utils.safe_reading import trust_checkpoints
 
+_OF_IMPORTS = {'imports', 'allow_failed_imports'}
 STUDENT_PREFIX = 'architecture.'
 _CFG_OPTIONS_HELP = (
     'settings that replace those of the config, as key=value; lists as '
@@ -44,10 +47,11 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every tool takes that reads a config."""
     parser.add_argument('config', help='config file')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help=_CFG_OPTIONS_HELP
+        '--cfg-options', nargs='+', action=Options, help=_CFG_OPTIONS_HELP
     )
     parser.add_argument(
         '--data-root',
+        type=existing_folder,
         help='folder of the data, in place of every data_root of the config',
     )
 
@@ -66,6 +70,7 @@ def add_launch_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what every tool takes that builds a runner."""
     parser.add_argument(
         '--work-dir',
+        type=output_folder,
         help='folder for logs and results; by default the one of the config, '
         'or work_dirs/NAME_OF_CONFIG',
     )
@@ -102,17 +107,20 @@ def read_config(args: argparse.Namespace) -> Config:
             fix='give the path of a .py file, such as those under configs/',
         )
     try:
+        _check_bases(os.path.abspath(path))
         cfg = Config.fromfile(path, import_custom_modules=False)
     except ConfigError:
         raise
-    except Exception as error:
+    # Configs are programs: they may end, too.
+    except (Exception, SystemExit) as error:
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
         raise ConfigError(
-            f'the config cannot be read: {type(error).__name__}: {error}',
+            f'the config cannot be read: {reason[:500]}',
             where='config',
             got=path,
         ) from error
     if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+        _merge(cfg, args.cfg_options)
     # Not before: the command line may name others.
     if cfg.get('custom_imports'):
         _import_modules(cfg.custom_imports)
@@ -123,9 +131,52 @@ def read_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def _import_modules(named: ConfigDict) -> None:
+def _check_bases(path: str, above: tuple[str, ...] = ()) -> None:
+    """Refuse a config that is its own base: mmengine would read on and on."""
+    if path in above:
+        raise ConfigError(
+            'the config is its own base',
+            where='_base_',
+            got=' -> '.join([*above[above.index(path) :], path]),
+            fix='take one of them out of its _base_',
+        )
+    for base in Config._get_base_files(path):
+        found, _ = Config._get_cfg_path(base, path)
+        if os.path.isfile(found):
+            _check_bases(os.path.abspath(found), (*above, path))
+
+
+def _merge(cfg: Config, options: dict[str, Any]) -> None:
+    """Put settings over a config one by one, to name what does not fit."""
+    for key, value in options.items():
+        try:
+            cfg.merge_from_dict({key: value})
+        except Exception as error:
+            raise ConfigError(
+                f'the config has no place for this setting: {error}',
+                where=f'--cfg-options {key}',
+                got=value,
+                fix='compare it with what tools/print_config.py prints',
+            ) from error
+
+
+def _import_modules(named: Any) -> None:
+    if not isinstance(named, dict) or set(named) - _OF_IMPORTS:
+        raise ConfigError(
+            'this names no modules',
+            where='custom_imports',
+            got=named,
+            allowed="dict(imports=['NAME', ...], allow_failed_imports=False)",
+        )
     try:
         import_modules_from_strings(**named)
+    except TypeError as error:
+        raise ConfigError(
+            'this names no modules',
+            where='custom_imports.imports',
+            got=named.get('imports'),
+            allowed='a list of names',
+        ) from error
     except ImportError as error:
         raise ConfigError(
             f'a module cannot be imported: {error}',
@@ -152,7 +203,12 @@ def check_file(path: str | None, where: str) -> None:
 
 
 def is_distillation(cfg: Config) -> bool:
-    """Say whether the model of a config has a student and a teacher."""
+    """Say whether the model of a config has a student and a teacher.
+
+    Raises:
+        ConfigError: The config has no model.
+    """
+    check_model(cfg)
     return 'architecture' in cfg.model
 
 
@@ -179,6 +235,7 @@ def teacher_model_cfg(cfg: Config) -> ConfigDict:
     Raises:
         ConfigError: The config has no teacher.
     """
+    check_model(cfg)
     if 'teacher' not in cfg.model:
         raise ConfigError(
             'this config has no teacher',
@@ -194,7 +251,7 @@ def resolve_models(cfg: Config) -> None:
     Args:
         cfg: Changed in place, if it has a student and a teacher.
     """
-    if is_distillation(cfg):
+    if 'model' in cfg and is_distillation(cfg):
         cfg.model.architecture = student_model_cfg(cfg)
         cfg.model.teacher = teacher_model_cfg(cfg)
 
@@ -260,6 +317,13 @@ def without_distillation(cfg: Config, model: ConfigDict) -> Config:
 def _resolve(cfg: Config, role: str) -> ConfigDict:
     """Return the model config that student or teacher refer to."""
     reference = cfg.model[role]
+    if not isinstance(reference, dict):
+        raise ConfigError(
+            'this is no model',
+            where=f'model.{role}',
+            got=reference,
+            allowed='a model config, or dict(cfg_path=..., cfg_options=...)',
+        )
     if 'cfg_path' in reference:
         # Under mmrazor's own algorithms a builder's name and the checkpoint
         # stand beside it.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _arguments import number, output_folder, seed, whole
 from _common import (
     add_config_arguments,
     add_trust_argument,
@@ -21,6 +22,7 @@ from _common import (
     run,
     student_model_cfg,
 )
+from _config_checks import check_parts
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, init_default_scope
@@ -47,9 +49,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_config_arguments(parser)
     add_trust_argument(parser)
-    parser.add_argument('--num', type=int, default=6, help='how many images')
     parser.add_argument(
-        '--output-dir', default='.', help='folder for augmentation_*.png'
+        '--num', type=whole(), default=6, help='how many images'
+    )
+    parser.add_argument(
+        '--output-dir',
+        type=output_folder,
+        default='.',
+        help='folder for augmentation_*.png',
     )
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
@@ -60,13 +67,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--probability',
-        type=float,
+        type=number(0, 1),
         help='in [0, 1], for all operators in place of the policy; 1 opens '
         'every gate',
     )
     parser.add_argument(
         '--strength',
-        type=float,
+        type=number(0, 1),
         help='magnitude in [0, 1], for all operators in place of the policy',
     )
     parser.add_argument(
@@ -76,7 +83,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='NAME',
         help=f'draw among these alone, of {", ".join(OPERATORS)}',
     )
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=seed, default=0)
     return parser.parse_args(argv)
 
 
@@ -210,13 +217,14 @@ def main(argv: list[str] | None = None) -> None:
     """Draw, and say where the files lie."""
     args = parse_args(argv)
     cfg = read_config(args)
+    check_parts(cfg, ('train_dataloader',))
     check_data(cfg, ('train',))
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     pairs = list(views(cfg, args))
     meta = _metainfo(cfg)
     folder = Path(args.output_dir)
-    for number, start in enumerate(range(0, len(pairs), _PAIRS_PER_FILE)):
-        path = folder / f'augmentation_{number}.png'
+    for index, start in enumerate(range(0, len(pairs), _PAIRS_PER_FILE)):
+        path = folder / f'augmentation_{index}.png'
         draw_grid(
             pairs[start : start + _PAIRS_PER_FILE],
             path,

@@ -27,6 +27,7 @@ PACKAGE = ROOT / 'mmtst'
 sys.path.insert(0, str(ROOT))
 # mmengine asks setuptools for installed packages the old way.
 warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
+from _arguments import output_folder, seed, whole  # noqa: E402
 from _common import resolve_models, run  # noqa: E402
 from mmengine.config import Config, DictAction  # noqa: E402
 
@@ -62,10 +63,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '(default: %(default)s)',
     )
     for name, kind, text in (
-        ('work_dir', str, 'folder for all that is made'),
-        ('num_train', int, 'training images'),
-        ('num_val', int, 'validation images'),
-        ('size', int, 'side of the images in pixels'),
+        ('work_dir', output_folder, 'folder for all that is made'),
+        ('num_train', whole(), 'training images'),
+        ('num_val', whole(), 'validation images'),
+        ('size', whole(32), 'side of the images in pixels'),
     ):
         defaults = (
             f'{t}: {getattr(v, name)}'
@@ -77,7 +78,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             type=kind,
             help=f'{text} (default of {", ".join(defaults)})',
         )
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=seed, default=0)
     cores = _cores()
     parser.add_argument(
         '--jobs',
@@ -88,7 +89,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--threads',
-        type=int,
+        type=whole(1, 4096),
         help='threads of each training (default: cores / jobs)',
     )
     parser.add_argument(

@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _arguments import (
+    check_files_to_write,
+    check_inputs_stay,
+    output_file,
+)
 from _common import (
     add_config_arguments,
     add_trust_argument,
@@ -65,7 +70,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add_config_arguments(parser)
     add_trust_argument(parser)
     parser.add_argument('checkpoint', help='checkpoint of the distillation')
-    parser.add_argument('out', help='checkpoint to write, a .pth file')
+    parser.add_argument(
+        'out', type=output_file(), help='checkpoint to write, a .pth file'
+    )
     return parser.parse_args(argv)
 
 
@@ -210,6 +217,9 @@ def _plain_value(value: Any) -> Any:
 def main(argv: list[str] | None = None) -> None:
     """Export, and say where the files lie."""
     args = parse_args(argv)
+    written = [args.out, Path(args.out).with_suffix('.py')]
+    check_files_to_write('out', written)
+    check_inputs_stay(written, [args.config, args.checkpoint])
     checkpoint, config = export(read_config(args), args.checkpoint, args.out)
     print(f'checkpoint: {checkpoint}')
     print(f'config:     {config}')

@@ -17,6 +17,13 @@ from typing import Any, cast
 # First: it prepares the imports of the packages below.
 import mmtst  # noqa: F401  isort: skip
 import torch
+from _arguments import (
+    LARGEST_SEED,
+    check_files_to_write,
+    existing_file,
+    output_file,
+    whole,
+)
 from torch import Tensor
 
 from mmtst.augmentation.meta_encoders import save_prior
@@ -56,24 +63,30 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='NAME=SOURCE',
         help='further images to report on, not fitted on',
     )
-    parser.add_argument('--num', type=int, default=256, help='images to fit')
     parser.add_argument(
-        '--num-judge', type=int, default=256, help='images to report on'
+        '--num', type=whole(), default=256, help='images to fit'
     )
-    parser.add_argument('--side', type=int, default=32, help='in pixels')
+    parser.add_argument(
+        '--num-judge', type=whole(), default=256, help='images to report on'
+    )
+    parser.add_argument(
+        '--side', type=whole(2, 4096), default=32, help='in pixels'
+    )
     parser.add_argument(
         '--binned',
         action='store_true',
         help='round magnitudes to ten bins as RandAugment does',
     )
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=whole(0, LARGEST_SEED - 1), default=0)
     parser.add_argument(
         '--out',
+        type=output_file('.pth'),
         default='work_dirs/prior/{network}.pth',
         help='file for the prior; the report lies beside it as .json',
     )
     parser.add_argument(
         '--docs',
+        type=existing_file,
         metavar='PAGE',
         help='Markdown page whose tables of this network to replace',
     )
@@ -125,6 +138,10 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
                 allowed='NAME=SOURCE',
             )
         judged[name] = source
+    out = Path(args.out.replace('{network}', network))
+    check_files_to_write('--out', [out, out.with_suffix('.json')])
+    if args.docs is not None:
+        check_files_to_write('--docs', [args.docs])
     # Another seed than that of the fit: images that it has not seen.
     others = {
         name: load_source(source, args.num_judge, args.side, args.seed + 1)
@@ -134,7 +151,6 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     started = time.perf_counter()
     prior = fit_prior(network, images, args.seed, args.binned)
     seconds = time.perf_counter() - started
-    out = Path(args.out.format(network=network))
     save_prior(out, network, prior)
     report: dict[str, Any] = dict(
         network=network,

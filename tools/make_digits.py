@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from _arguments import output_folder, seed
+
 from mmtst.datasets import write_digits
 
 
@@ -14,8 +16,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument('out', help='folder to write')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('out', type=output_folder, help='folder to write')
+    parser.add_argument('--seed', type=seed, default=0)
     return parser.parse_args(argv)
 
 

@@ -6,6 +6,8 @@ import argparse
 import sys
 import time
 
+from _arguments import output_folder, seed, whole
+
 from mmtst.datasets import ShapesSettings, write_shapes
 from mmtst.datasets.shapes_writer import LAYOUTS
 
@@ -17,13 +19,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument('out', help='folder to write')
-    parser.add_argument('--num-train', type=int, default=default.num_train)
-    parser.add_argument('--num-val', type=int, default=default.num_val)
+    parser.add_argument('out', type=output_folder, help='folder to write')
+    parser.add_argument('--num-train', type=whole(), default=default.num_train)
+    parser.add_argument('--num-val', type=whole(), default=default.num_val)
     parser.add_argument(
-        '--size', type=int, default=default.size, help='side in pixels'
+        '--size', type=whole(), default=default.size, help='side in pixels'
     )
-    parser.add_argument('--seed', type=int, default=default.seed)
+    parser.add_argument('--seed', type=seed, default=default.seed)
     parser.add_argument('--layout', choices=LAYOUTS, default=default.layout)
     return parser.parse_args(argv)
 

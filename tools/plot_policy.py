@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from _arguments import check_files_to_write, output_folder
 from _common import run
 
+from mmtst.augmentation import OPERATORS
 from mmtst.engine.policy_log import read_policy_log
 from mmtst.utils.errors import ConfigError
 from mmtst.visualization import plot_all, plot_selected, policy_curves
@@ -29,10 +31,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--operators',
         nargs='+',
+        choices=OPERATORS,
+        metavar='NAME',
         default=list(SELECTED_OPERATORS),
         help='which to show in policy_selected.png',
     )
-    parser.add_argument('--out-dir', default='.', help='folder for the plots')
+    parser.add_argument(
+        '--out-dir',
+        type=output_folder,
+        default='.',
+        help='folder for the plots',
+    )
     return parser.parse_args(argv)
 
 
@@ -47,12 +56,13 @@ def main(argv: list[str] | None = None) -> None:
             where='--labels',
             got=f'{len(labels)} labels for {len(files)} files',
         )
+    selected = Path(args.out_dir) / 'policy_selected.png'
+    every = Path(args.out_dir) / 'policy_all.png'
+    check_files_to_write('--out-dir', [selected, every])
     curves = [
         policy_curves(read_policy_log(path), label)
         for path, label in zip(files, labels, strict=True)
     ]
-    selected = Path(args.out_dir) / 'policy_selected.png'
-    every = Path(args.out_dir) / 'policy_all.png'
     plot_selected(curves, selected, args.operators)
     plot_all(curves, every)
     print(f'selected operators: {selected}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from _arguments import check_inputs_stay, output_file
 from _common import add_config_arguments, read_config, resolve_models, run
 
 
@@ -18,13 +19,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='put the model configs in place of cfg_path and cfg_options of '
         'student and teacher',
     )
-    parser.add_argument('--save-path', help='.py file to write as well')
+    parser.add_argument(
+        '--save-path',
+        type=output_file('.py', '.json', '.yaml', '.yml'),
+        help='.py file to write as well',
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Print, and save where asked to."""
     args = parse_args(argv)
+    if args.save_path is not None:
+        check_inputs_stay([args.save_path], [args.config])
     cfg = read_config(args)
     if args.resolve:
         resolve_models(cfg)

@@ -6,6 +6,7 @@ import argparse
 import copy
 from typing import Any, cast
 
+from _arguments import check_inputs_stay, number, output_file, output_folder
 from _common import (
     add_config_arguments,
     add_launch_arguments,
@@ -19,6 +20,7 @@ from _common import (
     teacher_model_cfg,
     without_distillation,
 )
+from _config_checks import check_parts
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.model import BaseTTAModel, is_model_wrapper
@@ -70,16 +72,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help="evaluate the teacher, by default from the config's teacher_ckpt",
     )
-    parser.add_argument('--out', help='.pkl file for the predictions')
+    parser.add_argument(
+        '--out', type=output_file(), help='.pkl file for the predictions'
+    )
     parser.add_argument(
         '--show', action='store_true', help='show the predictions'
     )
     parser.add_argument(
-        '--show-dir', help='folder for images with the predictions drawn'
+        '--show-dir',
+        type=output_folder,
+        help='folder for images with the predictions drawn',
     )
     parser.add_argument(
         '--wait-time',
-        type=float,
+        type=number(),
         default=2,
         help='seconds that --show shows each image',
     )
@@ -96,6 +102,7 @@ def prepare(args: argparse.Namespace) -> tuple[Config, str]:
         ConfigError: A file is missing, or an option cannot be used.
     """
     cfg = read_config(args)
+    check_parts(cfg, ('test_dataloader', 'test_cfg'))
     if args.teacher:
         model = teacher_model_cfg(cfg)
         checkpoint = args.checkpoint or teacher_checkpoint(cfg)[0]
@@ -117,6 +124,8 @@ def prepare(args: argparse.Namespace) -> tuple[Config, str]:
             got=args.out,
             allowed='a name that ends with .pkl or .pickle',
         )
+    if args.out is not None:
+        check_inputs_stay([args.out], [args.config, checkpoint])
     check_data(cfg, ('test',))
     cfg = without_distillation(cfg, model)
     # The weights are loaded key by key, not by the runner.

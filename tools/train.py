@@ -13,6 +13,7 @@ from _common import (
     run,
     teacher_checkpoint,
 )
+from _config_checks import check_training
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
@@ -73,6 +74,7 @@ def prepare(
         ConfigError: A file is missing, or an option cannot be used.
     """
     cfg = read_config(args)
+    check_training(cfg)
     check_free(cfg.work_dir)
     if args.amp:
         _use_amp(cfg)

@@ -31,7 +31,8 @@ def check_control(control: str) -> None:
     Raises:
         ConfigError: It is neither.
     """
-    if control in CONTROLS or control.startswith('replay:'):
+    word, _, file = control.partition(':')
+    if control in CONTROLS or (word == 'replay' and file):
         return
     raise ConfigError(
         'unknown policy control',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -71,7 +72,7 @@ class CIFAR100(Dataset[Any]):
 
     def __init__(
         self,
-        data_root: str,
+        data_root: str | Path,
         split: str = 'train',
         crop_padding: int = 4,
         flip: float = 0.5,

@@ -16,7 +16,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
 
-from mmtst.registry import MODELS
+from mmtst.registry import MODELS, check_config
 from mmtst.utils.checkpoint import load_exactly, read_checkpoint
 from mmtst.utils.errors import ConfigError
 
@@ -104,19 +104,30 @@ def build_model(cfg: dict[str, Any] | BaseModel, where: str) -> BaseModel:
         where: Path of this option in the config, for error messages.
 
     Raises:
-        ConfigError: See :func:`resolve_model_cfg`.
-        TypeError: The config builds no ``mmengine.model.BaseModel``.
+        ConfigError: See :func:`resolve_model_cfg`; or the config builds no
+            ``mmengine.model.BaseModel``.
     """
     if isinstance(cfg, BaseModel):
         return cfg
     if not isinstance(cfg, dict):
-        raise TypeError(f'{where} must be a dict or a BaseModel, got {cfg!r}')
+        raise ConfigError(
+            'this is no model',
+            where=where,
+            got=cfg,
+            allowed='a model config, or dict(cfg_path=..., cfg_options=...)',
+        )
     model_cfg = resolve_model_cfg(cfg, where)
     scope = model_cfg.get('_scope_')
     with DefaultScope.overwrite_default_scope(scope):
+        check_config(model_cfg, where, MMENGINE_MODELS)
         model = MMENGINE_MODELS.build(model_cfg)
     if not isinstance(model, BaseModel):
-        raise TypeError(f'{where} builds a {type(model)}, not a BaseModel')
+        raise ConfigError(
+            'this builds no model that can be trained',
+            where=f'{where}.type',
+            got=type(model).__name__,
+            allowed='a detector, segmentor or classifier',
+        )
     return model
 
 

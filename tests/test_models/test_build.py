@@ -105,9 +105,12 @@ def test_a_file_without_model(tmp_path):
         resolve_model_cfg(dict(cfg_path=str(path)), 'here')
 
 
-def test_wrong_types():
-    with pytest.raises(TypeError, match='model.teacher'):
-        build_model('RetinaNet', 'model.teacher')
+@pytest.mark.parametrize(
+    'cfg', ['RetinaNet', None, {}, dict(type='RetinaNt'), dict(type='L1Loss')]
+)
+def test_what_is_no_model_is_refused(cfg):
+    with pytest.raises(ConfigError, match='model.teacher'):
+        build_model(cfg, 'model.teacher')
 
 
 def test_model_from_config_loads_exactly(tmp_path):

@@ -12,6 +12,7 @@ from torch._functorch import config as functorch_config
 
 from mmtst.engine.run_context import bare_model
 from mmtst.registry import HOOKS
+from mmtst.utils.arguments import check_keys, options_of
 from mmtst.utils.errors import ConfigError
 
 # Modes, sizes and whether gradients are wanted: more than there will be.
@@ -52,6 +53,13 @@ class CompileHook(Hook):  # type: ignore[misc]
     ) -> None:
         self.modules = tuple(modules)
         self.options = dict(options or {})
+        known = options_of(torch.compile).named
+        check_keys(
+            'CompileHook.options',
+            self.options,
+            [name for name in known if name != 'model'],
+            'torch.compile',
+        )
 
     def before_train(self, runner: Any) -> None:
         """Compile; nothing is computed before the first batch."""

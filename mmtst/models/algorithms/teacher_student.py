@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.model import BaseModel
 from mmrazor.models.algorithms import SingleTeacherDistill
 from mmrazor.models.utils import add_prefix
+from mmrazor.registry import MODELS as MMRAZOR_MODELS
 from torch import Tensor
 
 from mmtst.models.algorithms.classifier_checks import (
@@ -20,7 +21,7 @@ from mmtst.models.algorithms.teacher_pass import TeacherPass
 from mmtst.models.build import build_model, load_model
 from mmtst.models.distillers import DataAugmentationDistiller
 from mmtst.models.student_weights import take_student_weights
-from mmtst.registry import MODELS
+from mmtst.registry import MODELS, check_config
 from mmtst.utils.compat import disable_inplace, mend_segmentation_losses
 from mmtst.utils.errors import ConfigError
 from mmtst.utils.safe_loading import install_safe_loading
@@ -80,6 +81,7 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
                     allowed=str(_FIXED[name]),
                     fix="leave it out, or take mmrazor's SingleTeacherDistill",
                 )
+        check_config(distiller, 'model.distiller', MMRAZOR_MODELS)
         student = build_model(architecture, 'model.architecture')
         built_teacher = build_model(teacher, 'model.teacher')
         self._load_teacher(built_teacher, teacher_ckpt, untrained_teacher)

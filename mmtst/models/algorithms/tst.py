@@ -96,15 +96,20 @@ class TSTDistill(TeacherStudentDistill):
         **kwargs: Any,
     ) -> None:
         check_control(policy)
+        check_number('model.min_visible', min_visible, least=0, most=1)
+        check_guard(guard or {})
+        check_number('model.seed', seed, least=0, whole=True, optional=True)
         super().__init__(architecture, teacher, distiller, **kwargs)
         check_classes(self.student, self.teacher)  # of the objective
         encoder = dict(augmentation or {})
         encoder.setdefault('type', 'mmtst.AugmentationEncoder')
-        self.augmentation = MODELS.build(encoder)
+        self.augmentation = MODELS.build_checked(encoder, 'model.augmentation')
         self.augmentation.bind(self.data_preprocessor)
         gap = dict(objective or {})
         gap.setdefault('type', 'mmtst.GapObjective')
-        self.objective: GapObjective = MODELS.build(gap)
+        self.objective: GapObjective = MODELS.build_checked(
+            gap, 'model.objective'
+        )
         self.objective.check(self.student, self.teacher)
         self._ignored = ignored_label(self.student, self.teacher)
         self.policy = policy
@@ -116,9 +121,7 @@ class TSTDistill(TeacherStudentDistill):
             else None
         )
         self.min_visible = min_visible
-        check_number('model.min_visible', min_visible, least=0, most=1)
         self.guard = dict(guard or {})
-        check_guard(self.guard)
         self._seed = seed
         # One for a training: generators are seeded anew at every step.
         self._permutation = torch.initial_seed() if seed is None else seed

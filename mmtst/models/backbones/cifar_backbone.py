@@ -8,6 +8,7 @@ from typing import Any
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
 
+from mmtst.registry import MODELS
 from mmtst.utils.checks import check_flag
 from mmtst.utils.errors import ConfigError
 
@@ -69,7 +70,7 @@ class CIFARBackbone(BaseBackbone):  # type: ignore[misc]
         init_cfg: InitConfig = None,
     ) -> None:
         super().__init__(init_cfg)
-        _check_indices(out_indices, len(channels))
+        check_indices(out_indices, len(channels))
         check_flag('model.backbone.preact', preact)
         # torch's containers on purpose: through mmengine's, or as plain
         # children, mmcv's modules would initialize themselves after init_cfg.
@@ -123,6 +124,25 @@ def join_blocks(blocks: Iterable[nn.Module]) -> nn.Sequential:
     return nn.Sequential(*chain)
 
 
+def norm_config(norm_cfg: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the config of the norms, by default that of batch norm.
+
+    Raises:
+        ConfigError: It names no norm that there is.
+    """
+    if not norm_cfg:
+        return dict(type='BN')
+    kind = norm_cfg.get('type')
+    if not isinstance(kind, str) or MODELS.get(kind) is None:
+        raise ConfigError(
+            'norm_cfg names no norm that there is',
+            where='model.backbone.norm_cfg.type',
+            got=kind,
+            allowed="'BN', 'SyncBN', 'GN', ...",
+        )
+    return norm_cfg
+
+
 def check_depth(depth: Any, *, offset: int) -> None:
     """Check a depth of three stages of blocks of two layers.
 
@@ -144,9 +164,18 @@ def check_depth(depth: Any, *, offset: int) -> None:
         )
 
 
-def _check_indices(indices: Sequence[int], count: int) -> None:
+def check_indices(indices: Sequence[int], count: int) -> None:
+    """Check which maps to return.
+
+    Args:
+        indices: What was given.
+        count: Of the maps that there are.
+
+    Raises:
+        ConfigError: They are no ascending indices of maps.
+    """
     good = (
-        isinstance(indices, (list, tuple))
+        isinstance(indices, (list, tuple, range))
         and len(indices) > 0
         and all(type(index) is int for index in indices)
         and list(indices) == sorted(set(indices) & set(range(count)))

@@ -13,6 +13,7 @@ from mmtst.models.backbones.cifar_backbone import (
     KAIMING,
     CIFARBackbone,
     InitConfig,
+    norm_config,
 )
 from mmtst.registry import MODELS
 from mmtst.utils.checks import check_number
@@ -72,7 +73,7 @@ class CIFARMobileNetV2(CIFARBackbone):
         init_cfg: InitConfig = None,
     ) -> None:
         check_number('model.backbone.width', width, least=1 / 16)
-        norm = norm_cfg or dict(type='BN')
+        norm = norm_config(norm_cfg)
         stem = channels = int(32 * width)
         stages = []
         for rows in STAGES:

@@ -15,6 +15,7 @@ from mmtst.models.backbones.cifar_backbone import (
     InitConfig,
     check_depth,
     join_blocks,
+    norm_config,
 )
 from mmtst.registry import MODELS
 from mmtst.utils.errors import ConfigError
@@ -79,7 +80,7 @@ class CIFARResNet(CIFARBackbone):
                 got=width,
                 allowed=', '.join(map(str, CHANNELS)),
             )
-        norm = norm_cfg or dict(type='BN')
+        norm = norm_config(norm_cfg)
         channels = CHANNELS[width]
         stages = [
             join_blocks(

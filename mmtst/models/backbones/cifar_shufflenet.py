@@ -15,6 +15,7 @@ from mmtst.models.backbones.cifar_backbone import (
     CIFARBackbone,
     InitConfig,
     join_blocks,
+    norm_config,
 )
 from mmtst.registry import MODELS
 
@@ -73,7 +74,7 @@ class CIFARShuffleNetV1(CIFARBackbone):
         preact: bool = False,
         init_cfg: InitConfig = None,
     ) -> None:
-        norm = norm_cfg or dict(type='BN')
+        norm = norm_config(norm_cfg)
         channels = (STEM, 240, 480, 960)
         stages = []
         for i, count in enumerate(BLOCKS):
@@ -135,7 +136,7 @@ class CIFARShuffleNetV2(CIFARBackbone):
         preact: bool = False,
         init_cfg: InitConfig = None,
     ) -> None:
-        norm = norm_cfg or dict(type='BN')
+        norm = norm_config(norm_cfg)
         channels = (STEM, 116, 232, 464, 1024)
         stages = []
         for i, count in enumerate(BLOCKS):

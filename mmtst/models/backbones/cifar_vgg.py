@@ -12,6 +12,7 @@ from mmtst.models.backbones.cifar_backbone import (
     KAIMING,
     CIFARBackbone,
     InitConfig,
+    norm_config,
 )
 from mmtst.registry import MODELS
 from mmtst.utils.errors import ConfigError
@@ -83,7 +84,7 @@ class CIFARVGG(CIFARBackbone):
                 got=depth,
                 allowed=', '.join(map(str, BLOCKS)),
             )
-        norm = norm_cfg or dict(type='BN')
+        norm = norm_config(norm_cfg)
         stages = [
             _make_stage(inputs, outputs, count, norm)
             for inputs, outputs, count in zip(

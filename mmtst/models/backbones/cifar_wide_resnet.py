@@ -17,6 +17,7 @@ from mmtst.models.backbones.cifar_backbone import (
     CIFARBackbone,
     InitConfig,
     check_depth,
+    norm_config,
 )
 from mmtst.registry import MODELS
 from mmtst.utils.checks import check_number
@@ -79,7 +80,7 @@ class CIFARWideResNet(CIFARBackbone):
     ) -> None:
         check_depth(depth, offset=4)
         check_number('model.backbone.width', width, least=1, whole=True)
-        norm = norm_cfg or dict(type='BN')
+        norm = norm_config(norm_cfg)
         channels = (16, 16 * width, 32 * width, 64 * width)
         stages = [
             ResLayer(

@@ -11,9 +11,12 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmtst.models.backbones.cifar_backbone import (
+    check_indices,
+    norm_config,
+)
 from mmtst.registry import MODELS
 from mmtst.utils.checks import check_number
-from mmtst.utils.errors import ConfigError
 
 # Output channels of the blocks of each stage. All but the first stage begin
 # with a stride of 2.
@@ -41,7 +44,7 @@ class MobileNetV1(BaseBackbone):  # type: ignore[misc]
     ======  =========  ==========
 
     Args:
-        width: Factor on all channels, over 0 (the paper's alpha).
+        width: Factor on all channels, from 1/32 (the paper's alpha).
         out_indices: Which stages' maps are returned, 0 to 4.
         norm_cfg: Of the normalization.
         norm_eval: Whether batch norm keeps its statistics in training.
@@ -65,17 +68,11 @@ class MobileNetV1(BaseBackbone):  # type: ignore[misc]
                 dict(type='Constant', val=1, layer='BatchNorm2d'),
             ]
         super().__init__(init_cfg)
-        check_number('model.backbone.width', width, above=0)
-        if not set(out_indices) <= set(range(len(_STAGES))):
-            raise ConfigError(
-                'there are no such stages',
-                where='model.backbone.out_indices',
-                got=tuple(out_indices),
-                allowed=f'0 to {len(_STAGES) - 1}',
-            )
+        check_number('model.backbone.width', width, least=1 / 32)
+        check_indices(out_indices, len(_STAGES))
         self.out_indices = tuple(out_indices)
         self.norm_eval = norm_eval
-        norm_cfg = norm_cfg or dict(type='BN')
+        norm_cfg = norm_config(norm_cfg)
         channels = int(_STEM * width)
         self.stem = ConvModule(
             3, channels, 3, stride=2, padding=1, norm_cfg=norm_cfg

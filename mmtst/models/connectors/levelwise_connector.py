@@ -44,7 +44,8 @@ class LevelwiseConnector(BaseModule):  # type: ignore[misc]
             'connectors.*.num_levels', num_levels, least=1, whole=True
         )
         self.levels = ModuleList(
-            MODELS.build(connector) for _ in range(num_levels)
+            MODELS.build_checked(connector, 'connectors.*.connector')
+            for _ in range(num_levels)
         )
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -8,6 +8,7 @@ from mmengine.model import BaseModule, ModuleList
 from torch import Tensor, nn
 
 from mmtst.registry import MODELS
+from mmtst.utils.checks import check_number
 
 
 @MODELS.register_module()
@@ -22,6 +23,9 @@ class PyramidConnector(BaseModule):  # type: ignore[misc]
         out_channels: Channels of the teacher's levels.
         num_levels: Number of levels.
         init_cfg: mmengine's initialization config.
+
+    Raises:
+        ConfigError: One of them is no count.
     """
 
     def __init__(
@@ -32,6 +36,12 @@ class PyramidConnector(BaseModule):  # type: ignore[misc]
         init_cfg: dict[str, object] | None = None,
     ) -> None:
         super().__init__(init_cfg)
+        for name, count in (
+            ('in_channels', in_channels),
+            ('out_channels', out_channels),
+            ('num_levels', num_levels),
+        ):
+            check_number(f'connectors.*.{name}', count, least=1, whole=True)
         self.convs = ModuleList(
             nn.Conv2d(in_channels, out_channels, 1) for _ in range(num_levels)
         )

@@ -9,12 +9,39 @@ from typing import Any
 
 from mmengine.model import ModuleDict
 from mmrazor.models.distillers import ConfigurableDistiller
+from mmrazor.registry import MODELS as MMRAZOR_MODELS
 from torch import Tensor, nn
 
-from mmtst.registry import MODELS
+from mmtst.registry import MODELS, check_config
+from mmtst.utils.arguments import check_keys
+from mmtst.utils.checks import check_choice, check_number
 from mmtst.utils.errors import ConfigError
 
 _MAPPINGS = 'model.distiller.loss_forward_mappings'
+_WHERE = 'model.distiller'
+_RECORDERS = (
+    'ModuleOutputs',
+    'ModuleInputs',
+    'MethodOutputs',
+    'MethodInputs',
+    'FunctionOutputs',
+    'FunctionInputs',
+    'Parameter',
+)
+# By the least number of parts of a name.
+_SOURCES = {
+    1: 'a name, such as bbox_head.retina_cls',
+    2: 'PACKAGE.MODULE.FUNCTION',
+    3: 'PACKAGE.MODULE.CLASS.METHOD',
+}
+_RECORD = (
+    'recorder',
+    'from_student',
+    'record_idx',
+    'data_idx',
+    'connector',
+    'connector_idx',
+)
 _SAMPLES = 'data_samples'
 
 
@@ -36,6 +63,7 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
     """
 
     def __init__(self, **kwargs: Any) -> None:
+        _check_parts(kwargs)
         self._check_mappings(kwargs)
         super().__init__(**kwargs)
         self._samples_arguments = {
@@ -57,7 +85,7 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
         mappings = cfg.get('loss_forward_mappings') or {}
 
         def check(name: str, kind: str, where: str) -> None:
-            if name not in names[kind]:
+            if not isinstance(name, str) or name not in names[kind]:
                 raise ConfigError(
                     f'{name!r} is not among {kind}',
                     where=where,
@@ -66,6 +94,7 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
                 )
 
         for loss, arguments in mappings.items():
+            _check_dict(f'{_MAPPINGS}.{loss}', arguments)
             check(loss, 'distill_losses', f'{_MAPPINGS}.{loss}')
             for argument, record in arguments.items():
                 where = f'{_MAPPINGS}.{loss}.{argument}'
@@ -77,6 +106,8 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
                         got=record,
                         fix='drop the entry',
                     )
+                _check_dict(where, record)
+                check_keys(where, record, _RECORD, 'a mapping')
                 if 'recorder' not in record or not isinstance(
                     record.get('from_student'), bool
                 ):
@@ -88,8 +119,15 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
                     )
                 side = 'student' if record['from_student'] else 'teacher'
                 check(record['recorder'], f'{side}_recorders', where)
-                if 'connector' in record:
+                if record.get('connector') is not None:
                     check(record['connector'], 'connectors', where)
+                for index in ('record_idx', 'data_idx', 'connector_idx'):
+                    check_number(
+                        f'{where}.{index}',
+                        record.get(index, 0),
+                        whole=True,
+                        optional=index != 'record_idx',
+                    )
         for loss in names['distill_losses'] - set(mappings):
             raise ConfigError(
                 f'{loss!r} has no entry in loss_forward_mappings and would '
@@ -147,7 +185,16 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
                     got=source,
                     allowed='for example ' + ', '.join(near[:5]),
                 )
-        attach(model)
+        try:
+            attach(model)
+        except (AssertionError, AttributeError, ImportError) as error:
+            raise ConfigError(
+                f'a recorder finds nothing to record: {error}',
+                where=f'model.distiller.{side}_recorders',
+                got=', '.join(r.source for r in recorders.values()),
+                allowed='names of parameters, or of functions and methods '
+                'with their modules, such as mmdet.models.FPN.forward',
+            ) from error
 
     @contextmanager
     def recording(self, side: str) -> Iterator[None]:
@@ -224,6 +271,42 @@ class DataAugmentationDistiller(ConfigurableDistiller):  # type: ignore[misc]
         for manager in (self.student_recorders, self.teacher_recorders):
             for recorder in manager.recorders.values():
                 recorder.reset_data_buffer()
+
+
+def _check_dict(where: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise ConfigError(
+            'this is no dictionary', where=where, got=value, allowed='a dict'
+        )
+
+
+def _check_parts(cfg: dict[str, Any]) -> None:
+    """Check what the distiller builds, before mmrazor's asserts meet it."""
+    for kind in ('distill_losses', 'connectors'):
+        for name, part in (cfg.get(kind) or {}).items():
+            where = f'{_WHERE}.{kind}.{name}'
+            # Connectors in a row.
+            for each in part if isinstance(part, list) else [part]:
+                check_config(each, where, MMRAZOR_MODELS)
+    for kind in ('student_recorders', 'teacher_recorders'):
+        for name, part in (cfg.get(kind) or {}).items():
+            where = f'{_WHERE}.{kind}.{name}'
+            _check_dict(where, part)
+            check_choice(f'{where}.type', part.get('type'), _RECORDERS)
+            check_keys(where, part, ('type', 'source'), 'a recorder')
+            source = part.get('source')
+            dotted = {'Function': 2, 'Method': 3}
+            parts = next(
+                (n for word, n in dotted.items() if word in part['type']), 1
+            )
+            names = source.split('.') if isinstance(source, str) else []
+            if len(names) < parts or not all(names):
+                raise ConfigError(
+                    'a recorder needs the full name of what it records',
+                    where=f'{where}.source',
+                    got=source,
+                    allowed=_SOURCES[parts],
+                )
 
 
 def _drop_looks(buffer: list[Any]) -> None:

@@ -37,7 +37,7 @@ class AttentionTransferLoss(ATLoss):  # type: ignore[misc]
             ones are left out. All by default.
 
     Raises:
-        ConfigError: ``num_levels`` is no count.
+        ConfigError: ``num_levels`` is no count, or the factor negative.
 
     Example:
         >>> import torch
@@ -51,6 +51,7 @@ class AttentionTransferLoss(ATLoss):  # type: ignore[misc]
         self, loss_weight: float = 1000.0, num_levels: int | None = None
     ) -> None:
         super().__init__(loss_weight)
+        check_number('distill_losses.*.loss_weight', loss_weight, least=0)
         check_number(
             'distill_losses.*.num_levels',
             num_levels,

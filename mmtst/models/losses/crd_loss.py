@@ -99,6 +99,7 @@ class CRDLoss(nn.Module):
         check_number(f'{where}.temperature', temperature, above=0)
         check_number(f'{where}.momentum', momentum, least=0, below=1)
         check_choice(f'{where}.negatives', negatives, _NEGATIVES)
+        check_number(f'{where}.loss_weight', loss_weight, least=0)
         self.num_samples = num_samples
         self.num_negatives = num_negatives
         self.temperature = temperature

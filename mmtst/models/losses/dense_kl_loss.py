@@ -65,6 +65,14 @@ class DenseKLLoss(nn.Module):
         super().__init__()
         check_choice('distill_losses.*.form', form, _FORMS)
         check_number('distill_losses.*.tau', tau, above=0)
+        check_number('distill_losses.*.loss_weight', loss_weight, least=0)
+        check_number(
+            'distill_losses.*.num_classes',
+            num_classes,
+            least=1,
+            whole=True,
+            optional=True,
+        )
         if (form == 'per_anchor_softmax') != (num_classes is not None):
             raise ConfigError(
                 'num_classes belongs to form="per_anchor_softmax", and to '

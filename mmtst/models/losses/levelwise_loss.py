@@ -76,7 +76,7 @@ class LevelwiseLoss(nn.Module):
             whole=True,
             optional=True,
         )
-        self.loss = MODELS.build(loss)
+        self.loss = MODELS.build_checked(loss, f'{where}.loss')
         self.form = form
         self.num_levels = num_levels
         self.resize = resize

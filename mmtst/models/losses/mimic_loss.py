@@ -11,6 +11,7 @@ from mmtst.models.losses.levels import (
     paired_levels,
 )
 from mmtst.registry import MODELS
+from mmtst.utils.checks import check_number
 
 
 @MODELS.register_module()
@@ -21,10 +22,14 @@ class MimicLoss(nn.Module):
 
     Args:
         loss_weight: Factor of the result.
+
+    Raises:
+        ConfigError: The factor is negative.
     """
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_number('distill_losses.*.loss_weight', loss_weight, least=0)
         self.loss_weight = loss_weight
 
     def forward(self, preds_S: Levels, preds_T: Levels) -> Tensor:

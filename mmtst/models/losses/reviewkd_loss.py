@@ -69,6 +69,7 @@ class ReviewKDLoss(nn.Module):
             optional=True,
         )
         check_flag(f'{where}.pooled', pooled)
+        check_number(f'{where}.loss_weight', loss_weight, least=0)
         self.loss_weight = loss_weight
         self.num_levels = num_levels
         self.pooled = pooled

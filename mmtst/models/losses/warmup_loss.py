@@ -66,7 +66,7 @@ class WarmupLoss(nn.Module):
             check_number(
                 f'{where}.{name}', length, least=1, whole=True, optional=True
             )
-        self.loss = MODELS.build(loss)
+        self.loss = MODELS.build_checked(loss, f'{where}.loss')
         self.epochs = epochs
         self.iters = iters
 

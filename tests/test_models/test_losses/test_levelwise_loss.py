@@ -296,7 +296,7 @@ def test_bad_options_are_refused(options):
 
 
 def test_unknown_losses_are_named():
-    with pytest.raises(KeyError, match='PKDLos is not in'):
+    with pytest.raises(ConfigError, match='did you mean PKDLoss'):
         LevelwiseLoss(dict(type='mmrazor.PKDLos'))
 
 
