@@ -49,6 +49,7 @@ FLAG_OR_NONE = Kind((0, 1, 'True', '', *OTHERS))
 WORD = Kind(NO_WORD)
 WORD_OR_NONE = Kind(tuple(w for w in NO_WORD if w is not None))
 INIT = Kind(('x', 1, True, dict(a=1), dict(type='nonsense'), dict(type=1)))
+CONV = Kind(('x', 1, [1], dict(a=1), dict(type='nonsense'), dict(type=1)))
 NORM = Kind(('x', 1, [1], dict(a=1), dict(type='nonsense'), dict(type=1)))
 INNER = Kind(('x', 1, None, [], {}, dict(type='nonsense'), dict(type=None)))
 MAPS = Kind((1, '1', None, [], [-1], [99], [1, 0], [1, 1], ['1'], [1.0], {}))
@@ -163,6 +164,24 @@ MODEL_TABLE = dict(
     CIFARVGG=dict(depth=Kind((*COUNT.bad, 9)), **PREACT),
     CIFARWideResNet=dict(depth=Kind((*COUNT.bad, 9)), width=COUNT, **PREACT),
     MobileNetV1=dict(width=POSITIVE, norm_eval=FLAG, **BACKBONE),
+    HintConnector=dict(
+        in_channel=COUNT,
+        out_channel=COUNT,
+        kernel_size=COUNT,
+        stride=COUNT,
+        padding=INDEX,
+        dilation=COUNT,
+        groups=Kind((*COUNT.bad, 3)),
+        bias=Kind((0, 1, None, *OTHERS)),
+        conv_cfg=CONV,
+        norm_cfg=CONV,
+        act_cfg=CONV,
+        inplace=FLAG,
+        with_spectral_norm=FLAG,
+        padding_mode=WORD,
+        order=Kind((1, 'x', None, [], [1], ['conv', 'x', 'act'])),
+        **INIT_ONLY,
+    ),
     LevelwiseConnector=dict(connector=INNER, num_levels=COUNT, **INIT_ONLY),
     PyramidConnector=dict(
         in_channels=COUNT, out_channels=COUNT, num_levels=COUNT, **INIT_ONLY
@@ -185,6 +204,7 @@ MODEL_TABLE = dict(
         negatives=WORD,
         loss_weight=WEIGHT,
     ),
+    DKDLoss=dict(tau=POSITIVE, alpha=WEIGHT, beta=WEIGHT, loss_weight=WEIGHT),
     DenseKLLoss=dict(
         tau=POSITIVE,
         loss_weight=WEIGHT,
@@ -222,6 +242,7 @@ HOOK_TABLE = dict(
         modules=Kind((1, 'student.backbone', None, [1], {})),
         options=Kind(('x', 1, [1], dict(modee='x'))),
     ),
+    DataCheckHook=dict(images=Kind((-1, 1.5, *NO_NUMBER)), enabled=FLAG),
     DeferredRuntimeInfoHook={},
     ExactResumeHook=dict(enabled=FLAG),
     PolicySearchHook=dict(
@@ -314,6 +335,7 @@ VALID: dict[str, dict[str, Any]] = dict(
     CIFARResNet=dict(depth=8),
     CIFARVGG=dict(depth=8),
     CIFARWideResNet=dict(depth=10, width=1),
+    HintConnector=dict(in_channel=8, out_channel=8),
     LevelwiseConnector=dict(
         connector=dict(
             type='mmtst.PyramidConnector', in_channels=1, out_channels=1

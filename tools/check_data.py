@@ -8,6 +8,7 @@ import os
 import sys
 from itertools import groupby
 
+from _arguments import output_folder
 from _common import add_config_arguments, read_config, run
 from mmengine.config import Config
 
@@ -45,6 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--fix',
         metavar='FOLDER',
+        type=output_folder,
         help='write cleaned copies of the annotation files to this folder; '
         'looks into all images',
     )

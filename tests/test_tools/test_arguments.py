@@ -80,6 +80,12 @@ TABLE: dict[str, dict[str, list[str]]] = {
         'amp': SWITCH,
         'auto_scale_lr': SWITCH,
         'resume': ['', 'gone.pth', 'folder', 'a\0b'],
+        'check_data': SWITCH,
+    },
+    'check_data': OF_CONFIG | {
+        'subsets': ['', 'x'],
+        'all': SWITCH,
+        'fix': OUT_FOLDER,
     },
     'test': OF_CONFIG | OF_LAUNCH | {
         'trust_checkpoint': SWITCH,
@@ -176,6 +182,7 @@ GIVEN: dict[str, dict[str, str]] = {
     'train': {'config': '{distill}'},
     'test': {'config': '{distill}', 'checkpoint': '{teacher}'},
     'browse_augmentation': {'config': '{distill}'},
+    'check_data': {'config': '{distill}'},
     'fit_prior': {'num': '2', 'num_judge': '2', 'out': 'p.pth'},
     'export_student': {
         'config': '{distill}', 'checkpoint': '{teacher}', 'out': 'o.pth',

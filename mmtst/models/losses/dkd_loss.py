@@ -56,7 +56,8 @@ class DKDLoss(nn.Module):
         super().__init__()
         where = 'distill_losses.*'
         check_number(f'{where}.tau', tau, above=0)
-        for name, weight in dict(alpha=alpha, beta=beta).items():
+        weights = dict(alpha=alpha, beta=beta, loss_weight=loss_weight)
+        for name, weight in weights.items():
             check_number(f'{where}.{name}', weight, least=0)
         self.tau = tau
         self.alpha = alpha
