@@ -71,6 +71,14 @@ def filled(text: str) -> str:
     return text
 
 
+def setting(text: str) -> str:
+    """Read a setting of a config, ``key=value``, and leave it as it is."""
+    key, equals, _ = text.partition('=')
+    if not equals or not all(key.split('.')):
+        raise argparse.ArgumentTypeError(f'{text!r} is no KEY=VALUE')
+    return text
+
+
 def existing_folder(text: str) -> str:
     """Read the path of a folder that is there."""
     if not _looks(os.path.isdir, filled(text)):

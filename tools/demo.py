@@ -27,7 +27,7 @@ PACKAGE = ROOT / 'mmtst'
 sys.path.insert(0, str(ROOT))
 # mmengine asks setuptools for installed packages the old way.
 warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
-from _arguments import output_folder, seed, whole  # noqa: E402
+from _arguments import output_folder, seed, setting, whole  # noqa: E402
 from _common import resolve_models, run  # noqa: E402
 from mmengine.config import Config, DictAction  # noqa: E402
 
@@ -95,6 +95,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
+        type=setting,
         default=[],
         metavar='KEY=VALUE',
         help='settings that replace those of every config',
@@ -102,6 +103,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--tst-options',
         nargs='+',
+        type=setting,
         default=[],
         metavar='KEY=VALUE',
         help='settings that replace those of the config for TST',
