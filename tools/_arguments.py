@@ -200,6 +200,8 @@ def _looks(look: Callable[[str], bool], text: str) -> bool:
 
 def _why_no_folder(path: Path) -> str | None:
     """Say why a folder cannot be made or written into."""
+    if '\0' in str(path):
+        return f'{str(path)[:80]!r} is no path'
     try:
         for part in (path, *path.parents):
             if part.is_dir():

@@ -82,7 +82,9 @@ TABLE: dict[str, dict[str, list[str]]] = {
         'resume': ['', 'gone.pth', 'folder', 'a\0b'],
         'check_data': SWITCH,
     },
+    # Data can be looked at without a model.
     'check_data': OF_CONFIG | {
+        'config': UNREADABLE,
         'subsets': ['', 'x'],
         'all': SWITCH,
         'fix': OUT_FOLDER,
