@@ -152,6 +152,29 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
         for name, value in self.teacher.state_dict().items():
             state_dict.setdefault(f'{prefix}teacher.{name}', value)
 
+    def __getattr__(self, name: str) -> Any:
+        """Hand out what the student has and the algorithm has not.
+
+        Hooks of others ask the model that is trained for its ``bbox_head``,
+        ``head`` or ``set_epoch``. Only reading goes on to the student; hooks
+        that set attributes of the model itself are refused by
+        ``check_foreign_hooks``.
+        """
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            student = self.__dict__.get('_modules', {}).get('architecture')
+            # Private names belong to protocols (copy, DDP, compile) that ask
+            # each object for itself; `module` is how wrappers are told.
+            if (
+                student is None
+                or name.startswith('_')
+                or name == 'module'
+                or not hasattr(student, name)
+            ):
+                raise
+            return getattr(student, name)
+
     def train(self, mode: bool = True) -> TeacherStudentDistill:
         """Set the mode of all but the teacher, which stays in eval."""
         super().train(mode)
