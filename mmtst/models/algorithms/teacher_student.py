@@ -14,6 +14,7 @@ from mmtst.models.algorithms.classifier_checks import (
     check_classes,
     check_mixing,
 )
+from mmtst.models.algorithms.shape_checks import check_shapes, check_stages
 from mmtst.models.algorithms.shared_rois import SharedRoIs
 from mmtst.models.algorithms.teacher_parts import leave_out_masks
 from mmtst.models.algorithms.teacher_pass import TeacherPass
@@ -57,8 +58,8 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
         kwargs: Passed on to mmrazor's ``SingleTeacherDistill``.
 
     Raises:
-        ConfigError: An option is impossible, or the teacher's checkpoint
-            does not fit.
+        ConfigError: An option is impossible, the teacher's checkpoint does
+            not fit, or what is recorded of the two cannot be compared.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
         built_teacher = build_model(teacher, 'model.teacher')
         self._load_teacher(built_teacher, teacher_ckpt, untrained_teacher)
         leave_out_masks(built_teacher, student)
+        check_stages(student, built_teacher, distiller)
         shared_rois = SharedRoIs.between(student, built_teacher, distiller)
         super().__init__(
             distiller=distiller,
@@ -125,6 +127,7 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
             ],
             shared_rois,
         )
+        check_shapes(self.distiller, self.student, self.teacher)
         self._register_state_dict_hook(_leave_teacher_out)
         self._register_load_state_dict_pre_hook(self._keep_own_teacher)
 
