@@ -115,7 +115,7 @@ def check_shapes(distiller: Any, student: Any, teacher: Any) -> None:
     with (
         _evaluating(distiller, student, teacher),
         torch.no_grad(),
-        torch.random.fork_rng(),
+        torch.random.fork_rng(devices=[]),
     ):
         try:
             size = _record(distiller, models, sources)
