@@ -26,23 +26,25 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'benchmarks'))
+# The package beside this file, and not another installed one.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 # Before torch, it prepares the imports of the packages below.
 import mmtst  # noqa: F401  isort: skip
 import numpy as np
 import torch
 import yaml
+from _lines import lines_by_key
 from _matrix import ROOT, MatrixError, read_matrix
 from _searches import read_searches
-from collect_runs import UnfinishedRun, read_lines, read_run
+from collect_runs import UnfinishedRun, UnreadableFile, read_run
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
-from PIL import Image
 
 from mmtst.augmentation.base import (
     MAGNITUDE_OPERATORS,
@@ -96,9 +98,10 @@ class Reader:
     name: str
     file: str
     read: Callable[[Path], object]
-    good: bytes
+    # Hypothesis shows its arguments, and these are long.
+    good: bytes = field(repr=False)
     errors: tuple[type[BaseException], ...] = (ConfigError,)
-    content: Any = None
+    content: Any = field(default=None, repr=False)
     dump: Callable[[Any], bytes] | None = None
 
 
@@ -121,9 +124,9 @@ def _in_time(seconds: int) -> Iterator[None]:
 
 
 @st.composite
-def _mutated(draw: Any, good: bytes) -> bytes:
+def _mutated(draw: Any, reader: Reader) -> bytes:
     """Draw a good file with some faults of bytes."""
-    content = bytearray(good)
+    content = bytearray(reader.good)
     for _ in range(draw(st.integers(1, 4))):
         size = len(content)
         place = draw(st.integers(0, max(size - 1, 0)))
@@ -161,9 +164,9 @@ def _nodes(tree: Any) -> list[tuple[Any, Any]]:
 
 
 @st.composite
-def _altered(draw: Any, content: Any, dump: Callable[[Any], bytes]) -> bytes:
+def _altered(draw: Any, reader: Reader) -> bytes:
     """Draw a good content with odd values in some places."""
-    tree = copy.deepcopy(content)
+    tree = copy.deepcopy(reader.content)
     for _ in range(draw(st.integers(1, 3))):
         nodes = _nodes(tree)
         if not nodes:
@@ -188,7 +191,7 @@ def _altered(draw: Any, content: Any, dump: Callable[[Any], bytes]) -> bytes:
     if draw(st.integers(0, 40)) == 0:
         tree = draw(st.sampled_from(_ODD))
     try:
-        return dump(tree)
+        return reader.dump(tree) if reader.dump else b''
     except (TypeError, ValueError, RecursionError, yaml.YAMLError):
         return b''
 
@@ -197,11 +200,11 @@ def contents(reader: Reader) -> st.SearchStrategy[bytes]:
     """Return what draws files for a reader."""
     kinds = [
         st.binary(max_size=200),
-        _mutated(reader.good),
-        _mutated(reader.good),
+        _mutated(reader),
+        _mutated(reader),
     ]
     if reader.dump is not None:
-        altered = _altered(reader.content, reader.dump)
+        altered = _altered(reader)
         kinds += [altered, altered, altered]
     return st.one_of(kinds)
 
@@ -235,8 +238,10 @@ def fuzz(
         number: Seed; ``None`` for hypothesis' derandomized ones.
     """
 
+    # Not one failure of each place: shrinking them all takes long.
     @settings(
         max_examples=examples,
+        report_multiple_bugs=False,
         deadline=None,
         database=None,
         derandomize=number is None,
@@ -254,9 +259,6 @@ def fuzz(
     try:
         chosen()
     except BaseException as error:
-        error.add_note(f'{reader.name}: {last[0][:600]!r}') if hasattr(
-            error, 'add_note'
-        ) else None
         vars(error).setdefault('file', last[0])
         raise
     finally:
@@ -477,7 +479,7 @@ def readers(folder: Path) -> list[tuple[Reader, Path]]:
         return find_checkpoint(path)
 
     plain = (ConfigError, pickle.UnpicklingError)
-    of_runs = (ConfigError, MatrixError, UnfinishedRun)
+    of_runs = (MatrixError, UnfinishedRun, UnreadableFile)
     own = [
         _of('checkpoints', 'epoch_1.pth', checkpoint, _checkpoint(),
             _torch_bytes),
@@ -497,7 +499,7 @@ def readers(folder: Path) -> list[tuple[Reader, Path]]:
             _json_bytes),
         _of('priors', 'prior.pth', _read_prior, prior, _torch_bytes),
         _of('result lines', 'r.jsonl',
-            lambda path: read_lines(path / 'r.jsonl'),
+            lambda path: lines_by_key(path / 'r.jsonl'),
             [{'name': 'kd', 'seed': 0, 'AP': 1.0}], _lines_bytes, *of_runs),
         _of('reports of searches', 'search_0.json', read_searches, report,
             _json_bytes, *of_runs),
@@ -572,7 +574,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    Image.MAX_IMAGE_PIXELS = None
+    warnings.simplefilter('ignore')
     _bound_memory()
     faults: dict[tuple[str, str], str] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -592,7 +594,7 @@ def main() -> None:
                 (place / reader.file).write_bytes(reader.good)
                 try:
                     fuzz(reader, place, 100, number)
-                except Exception as error:
+                except (Exception, SystemExit) as error:
                     key = (reader.name, _place_of(error))
                     if key not in faults:
                         faults[key] = _describe(error)

@@ -325,7 +325,8 @@ def cases() -> list[Case]:
     arguments = dict(_ARGUMENTS)
     if (TOOLS / 'check_data.py').is_file():
         arguments |= _CHECKED
+    # What a tool does not refuse it may do for long.
     return found + [
-        Case(name, 'arguments of tools', prepare, 'clear', words)
+        Case(name, 'arguments of tools', prepare, 'clear', words, timeout=60.0)
         for name, (prepare, words) in arguments.items()
     ]

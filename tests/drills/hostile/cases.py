@@ -26,7 +26,7 @@ SHORT = (
     'area is 0 in all',
     'cut in half',
     'all ignored',
-    'iterations=0',
+    'custom_hooks.0.iterations=0',
     'browse: --num',
     'work dir is read-only',
 )

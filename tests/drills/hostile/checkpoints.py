@@ -91,9 +91,10 @@ _BROKEN_USES = {
 _MAY_WORK = {
     'meta is a list', 'meta is a text', 'refers to itself',
     'whole numbers for weights', 'sparse weights',
-    'zip of an old file', 'billion laughs',
+    'zip of an old file', 'billion laughs', 'complex weights',
 }  # fmt: skip
-_NO_NAME = {'named pipe': 'bad.pth'}
+# Whoever fine-tunes has a head of his own; mmengine says what is missing.
+_SAID = {('load_from', 'head is missing'), ('init_cfg', 'head is missing')}
 
 
 def _good(place: Place, kind: str) -> Any:
@@ -112,6 +113,8 @@ def _case(use: str, kind: str, write: Any, area: str, expect: Any) -> Case:
         write(place.bad, place.marker, _good(place, good))
         return call(place)
 
+    if (use, kind) in _SAID:
+        expect = 'named'
     return Case(f'{kind}, {use}', area, prepare, expect, (r'bad\.pth',))
 
 
@@ -202,13 +205,6 @@ def _precious(place: Place, name: str) -> str:
     return str(place.home / 'precious' / name)
 
 
-def _link(place: Place) -> str:
-    link = place.work / 'best_coco_bbox_mAP_epoch_1.pth'
-    place.work.mkdir(exist_ok=True)
-    link.symlink_to(_precious(place, 'model.pth'))
-    return str(link)
-
-
 _BEST: dict[str, Callable[[Place], Any]] = {
     'a file of the user': lambda p: _precious(p, 'notes.txt'),
     'a checkpoint elsewhere': lambda p: _precious(p, 'model.pth'),
@@ -229,7 +225,6 @@ _BEST: dict[str, Callable[[Place], Any]] = {
     'bytes': lambda p: _precious(p, 'notes.txt').encode(),
 }
 _IDS: dict[str, Any] = {
-    'range(50)': range(50),
     'list(range(50))': list(range(50)),
     'True and False': [True, False],
     'texts': ['../precious/notes', '30'],
@@ -259,9 +254,6 @@ def _named() -> list[Case]:
         for name, value in _BEST.items()
     ]
 
-    def linked(place: Place) -> Command:
-        return resumed(_hub('best_ckpt', _link), *best)(place)
-
     def resumed_linked(place: Place) -> Command:
         link = place.work
         link.mkdir()
@@ -276,7 +268,6 @@ def _named() -> list[Case]:
              '--cfg-options', *best],
         )  # fmt: skip
 
-    del linked
     # The link itself may go, what it names may not.
     found.append(
         Case(

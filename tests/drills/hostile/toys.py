@@ -19,7 +19,8 @@ OPTIONS = """dict(
     neck=dict(in_channels=[{base}, 2 * {base}, 4 * {base}, 8 * {base}],
               out_channels=16),
     bbox_head=dict(num_classes=5, in_channels=16, feat_channels=16,
-                   stacked_convs=1))"""
+                   stacked_convs=1),
+    test_cfg=dict(score_thr=0.0001, max_per_img=10))"""
 _DATA = """
 data_root = '{shapes}'
 classes = ('circle', 'square', 'triangle', 'star', 'cross')
