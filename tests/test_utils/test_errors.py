@@ -3,6 +3,7 @@
 import pytest
 
 from mmtst.utils import ConfigError
+from mmtst.utils.errors import TrainingError, explain
 
 
 def test_all_parts_stand_in_order():
@@ -33,3 +34,40 @@ def test_values_that_are_falsy_are_still_shown():
 def test_is_a_value_error():
     with pytest.raises(ValueError, match='Too few'):
         raise ConfigError('Too few')
+
+
+@pytest.mark.parametrize(
+    ('error', 'message'),
+    [
+        (ConfigError('Too few', where='x'), 'Too few\n  where:   x'),
+        (TrainingError('It has diverged'), 'It has diverged'),
+        (
+            PermissionError(13, 'Permission denied', 'a/b'),
+            'Permission denied: a/b',
+        ),
+        (IsADirectoryError(21, 'Is a directory', 'a'), 'Is a directory: a'),
+    ],
+)
+def test_what_a_user_can_mend_is_explained(error, message):
+    assert explain(error) == message
+
+
+def test_a_killed_worker_is_explained():
+    message = explain(
+        RuntimeError('DataLoader worker (pid 3) is killed by signal: Killed.')
+    )
+    assert message.startswith('DataLoader worker (pid 3) is killed')
+    assert 'memory' in message
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        RuntimeError('shapes differ'),
+        ValueError('x'),
+        KeyError('x'),
+        OSError('of no file'),
+    ],
+)
+def test_an_error_of_the_program_keeps_its_traceback(error):
+    assert explain(error) is None

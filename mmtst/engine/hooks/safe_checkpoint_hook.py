@@ -13,7 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 
 from mmtst.registry import HOOKS
-from mmtst.utils.errors import ConfigError
+from mmtst.utils.errors import ConfigError, TrainingError
 
 _PARTIAL = '.{}.partial'
 _OUTDATED = 'outdated_ckpt_ids'
@@ -42,7 +42,7 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
     Raises:
         ConfigError: At the start of the training, where ``out_dir`` is not
             local.
-        RuntimeError: Where a parameter is not finite.
+        TrainingError: Where a parameter is not finite.
     """
 
     # Set by mmengine's before_train.
@@ -159,7 +159,7 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
         """Stop where a parameter is not finite, the same way on all ranks."""
         for name, parameter in runner.model.named_parameters():
             if not bool(parameter.isfinite().all()):
-                raise RuntimeError(
+                raise TrainingError(
                     f'The training has diverged before iteration '
                     f'{runner.iter + 1}: {name} is not finite. It was not '
                     f'saved; {self.last_ckpt or "no checkpoint"} is the last '
