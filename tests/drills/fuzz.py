@@ -386,7 +386,7 @@ def _coco_config(folder: Path) -> Config:
                     ),
                     ann_file='annotations/instances_train.json',
                     data_prefix=dict(img='train/'),
-                    pipeline=[],
+                    pipeline=[dict(type='LoadImageFromFile')],
                 )
             )
         )
