@@ -31,7 +31,7 @@ from mmtst.engine.whole_files import (
 )
 from mmtst.engine.written_files import WrittenFiles
 from mmtst.registry import HOOKS
-from mmtst.utils.errors import ConfigError
+from mmtst.utils.errors import ConfigError, TrainingError
 
 
 @HOOKS.register_module()
@@ -63,7 +63,7 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
     Raises:
         ConfigError: At the start of the training, where ``out_dir`` is not
             local, or another process trains in the folder.
-        RuntimeError: Where a parameter is not finite.
+        TrainingError: Where a parameter is not finite.
     """
 
     # Set by mmengine's before_train.
@@ -270,7 +270,7 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
         """Stop where a parameter is not finite, the same way on all ranks."""
         for name, parameter in runner.model.named_parameters():
             if not bool(parameter.isfinite().all()):
-                raise RuntimeError(
+                raise TrainingError(
                     f'The training has diverged before iteration '
                     f'{runner.iter + 1}: {name} is not finite. It was not '
                     f'saved; {self.last_ckpt or "no checkpoint"} is the last '
