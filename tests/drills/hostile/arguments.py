@@ -287,10 +287,6 @@ _ARGUMENTS: dict[str, tuple[Callable[[Place], Command], tuple[str, ...]]] = {
 }  # fmt: skip
 _CHECKED = {
     'check_data: no config': (_tool('check_data', 'gone.py'), ('gone',)),
-    'check_data: --fix onto a folder': (
-        _tool('check_data', '{plain}', '--fix', 'f', files={'f': None}),
-        ('f',),
-    ),
 }
 
 
