@@ -134,6 +134,35 @@ def non_finite_names(
     return names
 
 
+def check_finite(
+    weights: dict[str, Tensor],
+    module: torch.nn.Module,
+    *,
+    where: str,
+    source: str,
+) -> None:
+    """Refuse weights of which some numbers are not finite.
+
+    Args:
+        weights: Tensors by name.
+        module: Whose weights they are, as it was built.
+        where: The option that named the file, for error messages.
+        source: The file's name, for error messages.
+
+    Raises:
+        ConfigError: Some are not.
+    """
+    names = non_finite_names(weights, module)
+    if names:
+        more = f' and {len(names) - 4} more' if names[4:] else ''
+        raise ConfigError(
+            f'weights are not finite: {", ".join(names[:4])}{more}',
+            where=where,
+            got=source,
+            fix='take a checkpoint from before the training diverged',
+        )
+
+
 def load_exactly(
     module: torch.nn.Module,
     state_dict: dict[str, torch.Tensor],

@@ -95,6 +95,7 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
     def before_train(self, runner: Any) -> None:
         """Look at the folder, and clear away what a killed run left."""
         lock_folders(runner.work_dir, self._check_folder(runner))
+        self._check_start(runner)
         hub = runner.message_hub
         claims = take_claims(hub.runtime_info, hub._resumed_keys)
         super().before_train(runner)
@@ -265,6 +266,17 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
         hub = runner.message_hub.runtime_info
         known = {k: v for k, v in hub.items() if k.startswith('best_')}
         return own, known
+
+    def _check_start(self, runner: Any) -> None:
+        """Refuse to train on from weights that are not finite."""
+        for name, parameter in runner.model.named_parameters():
+            if not bool(parameter.isfinite().all()):
+                raise ConfigError(
+                    f'the training would start from weights that are not '
+                    f'finite: {name}',
+                    where='load_from, teacher_ckpt, or init_cfg of the model',
+                    fix='take a checkpoint from before its training diverged',
+                )
 
     def _refuse_divergence(self, runner: Any) -> None:
         """Stop where a parameter is not finite, the same way on all ranks."""
