@@ -39,6 +39,8 @@ _SAVED_AGAIN = (
     'best_ckpt',
 )
 _MOST_SEED = 2**32
+# No training comes near.
+_MOST_STEPS = 2**48
 
 
 def check_resumable(
@@ -128,7 +130,7 @@ def _check_meta(
             'a dictionary with epoch and iter',
         )
     for key in ('epoch', 'iter'):
-        if not is_whole(meta.get(key)):
+        if not (is_whole(meta.get(key)) and meta[key] < _MOST_STEPS):
             raise misfit(
                 runner,
                 'it does not say where its training stood',

@@ -141,6 +141,7 @@ SPOILED = [
     (put(-1, 'meta', 'epoch'), 'meta.epoch'),
     (put(1.0, 'meta', 'epoch'), 'meta.epoch'),
     (put(True, 'meta', 'epoch'), 'meta.epoch'),
+    (put(10**30, 'meta', 'epoch'), 'meta.epoch'),
     (put('1', 'meta', 'iter'), 'meta.iter'),
     (put(None, 'meta', 'iter'), 'meta.iter'),
     (put(torch.tensor(4), 'meta', 'iter'), 'meta.iter'),
