@@ -243,7 +243,9 @@ def test_what_does_not_fit_is_refused_by_name(
 ) -> None:
     runner = resume(spoil)
     before = {k: v.clone() for k, v in runner.model.state_dict().items()}
-    with pytest.raises(ConfigError, match='cannot be resumed|no weights') as caught:
+    with pytest.raises(
+        ConfigError, match='cannot be resumed|no weights'
+    ) as caught:
         runner.train()
     assert words in str(caught.value)
     assert 'given.pth' in str(caught.value)
