@@ -55,9 +55,9 @@ def read_checkpoint(path: str | Path, *, where: str) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise ConfigError(
-            'the checkpoint holds no dictionary',
+            f'the checkpoint holds a {type(content).__name__}, no dictionary',
             where=where,
-            got=type(content).__name__,
+            got=name,
             allowed='a state dict, or a dictionary with a "state_dict"',
         )
     if 'state_dict' not in content:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from tempfile import TemporaryDirectory
@@ -39,7 +40,9 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
     """Read a local file."""
     path = os.path.expanduser(filename)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'{filename} can not be found.')
+        raise FileNotFoundError(
+            errno.ENOENT, 'the checkpoint can not be found', filename
+        )
     return _with_weights(read_safely(filename, path, map_location), filename)
 
 

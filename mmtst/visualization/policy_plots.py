@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mmtst.augmentation.base import MAGNITUDE_OPERATORS, OPERATORS
 from mmtst.utils.errors import ConfigError
+from mmtst.utils.writing import writing
 
 # The operators that the paper's Figure 2 shows.
 SELECTED_OPERATORS = ('ShearX', 'ShearY', 'Posterize', 'Equalize', 'Cutout')
@@ -202,7 +203,8 @@ def _plot(
     else:
         figure.suptitle(curves[0].label, fontsize=10)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100, format='png')
+    with writing(path):
+        figure.savefig(path, dpi=100, format='png')
 
 
 def _panel(

@@ -32,6 +32,7 @@ from mmtst.engine.whole_files import (
 from mmtst.engine.written_files import WrittenFiles
 from mmtst.registry import HOOKS
 from mmtst.utils.errors import ConfigError, TrainingError
+from mmtst.utils.writing import writing
 
 
 @HOOKS.register_module()
@@ -335,7 +336,8 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
                 renew_locks()
                 # Not through a link.
                 make_room(part)
-            save(out_dir, part.name, *args, **kwargs)
+            with writing(Path(out_dir, filename)):
+                save(out_dir, part.name, *args, **kwargs)
             if is_main_process():
                 sync(part)
                 self._make_way(Path(out_dir, filename))

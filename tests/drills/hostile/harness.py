@@ -332,12 +332,16 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def lost(before: dict[str, str], folder: Path) -> list[tuple[str, str]]:
-    """Return what is gone or changed since a listing."""
+    """Return what is gone or changed since a listing.
+
+    What is set aside whole, under another name, is not lost.
+    """
     after = listing(folder)
+    there = {after[name] for name in after if name not in before}
     return [
         (name, content)
         for name, content in before.items()
-        if after.get(name) != content
+        if after.get(name) != content and content not in there
     ]
 
 

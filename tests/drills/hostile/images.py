@@ -192,7 +192,7 @@ _MAPS: dict[str, tuple[Callable[[Path], Any], bool, str]] = {
     'a web page': (_bytes(lambda b: b'<html></html>'), False, 'clear'),
     'a JPEG': (
         lambda path: Image.open(path).save(path, 'JPEG', quality=20), False,
-        'clear',
+        'either',
     ),
     'missing': (_replaced(lambda path: None), False, 'clear'),
     'a folder': (_replaced(lambda path: path.mkdir()), False, 'clear'),
