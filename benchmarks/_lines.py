@@ -22,8 +22,20 @@ Key = tuple[str, int]
 
 
 def lines_by_key(file: Path) -> dict[Key, dict[str, Any]]:
-    """Return the lines there are, by arm and seed."""
-    return {(x['name'], x['seed']): x for x in read_lines(file)}
+    """Return the lines there are, by arm and seed.
+
+    Raises:
+        MatrixError: A line does not say of which arm and seed it is.
+    """
+    lines = read_lines(file)
+    for line in lines:
+        named = isinstance(line.get('name'), str)
+        if not named or type(line.get('seed')) is not int:
+            raise MatrixError(
+                f'{file}: a line without the name of an arm and a seed: '
+                f'{line!r:.80}'
+            )
+    return {(x['name'], x['seed']): x for x in lines}
 
 
 def line_of(cell: Cell) -> dict[str, Any]:

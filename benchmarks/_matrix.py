@@ -51,18 +51,22 @@ def read_matrix(path: str | Path) -> dict[str, Any]:
     matrix = _read(path)
     _check_keys(matrix, _KEYS, _NEEDED, path.name)
     includes = matrix.get('include', [])
-    if not isinstance(includes, list):
+    if not _are_names(includes):
         raise MatrixError(f'{path.name}: include must be a list of files')
     arms: dict[str, Any] = {}
     for name in includes:
         arms |= _read(path.parent / name)
+    _check_are_names(arms, 'arms', path.name)
     # What the matrix itself says of an arm comes over what it includes.
     for name, entry in _mapping(matrix, 'arms', path.name).items():
         given = _checked_arm(f'{path.name}: arm "{name}"', entry)
-        below = arms.get(name) or {}
-        options = {**(below.get('options') or {}), **given['options']}
+        below = _checked_arm(f'{path.name}: arm "{name}"', arms.get(name))
+        options = {**below['options'], **given['options']}
         arms[name] = {**below, **given, 'options': options}
-    for name in matrix.get('without', ()):
+    without = matrix.get('without', [])
+    if not _are_names(without):
+        raise MatrixError(f'{path.name}: without must be a list of arms')
+    for name in without:
         if name not in arms:
             raise MatrixError(f'{path.name}: without: no arm "{name}"')
         del arms[name]
@@ -85,10 +89,11 @@ def folder_name(arm: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_bytes())
     except OSError as error:
         raise MatrixError(f'{path}: {error.strerror}') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # ValueError: no text, no date, a number of too many digits.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise MatrixError(f'{path}: no YAML: {error}') from error
     if not isinstance(content, dict):
         raise MatrixError(f'{path}: must be a mapping of names')
@@ -102,7 +107,21 @@ def _mapping(
     value = content.get(key) or {}
     if not isinstance(value, dict):
         raise MatrixError(f'{where}: {key} must be a mapping, got {value!r}')
+    _check_are_names(value, key, where)
     return value
+
+
+def _are_names(values: Any) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(value, str) and '\0' not in value for value in values
+    )
+
+
+def _check_are_names(values: Mapping[Any, Any], key: str, where: str) -> None:
+    if not _are_names(list(values)):
+        raise MatrixError(
+            f'{where}: {key}: names must be texts, got {list(values)!r:.80}'
+        )
 
 
 def _check_keys(
@@ -146,8 +165,15 @@ def _check_configs(matrix: dict[str, Any], where: str) -> None:
             raise MatrixError(f'{own}: must be a mapping, got {entry!r}')
         _check_keys(entry, _OF_A_CONFIG, ('file',), own)
         entry['options'] = _mapping(entry, 'options', own)
-        if not (ROOT / str(entry['file'])).is_file():
+        if not _is_file(str(entry['file'])):
             raise MatrixError(f'{own}: no file {entry["file"]}')
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return (ROOT / name).is_file()
+    except (OSError, ValueError):  # too long; with a null byte
+        return False
 
 
 def _check_seeds(matrix: Mapping[str, Any], where: str) -> None:
@@ -164,8 +190,12 @@ def _check_names(matrix: Mapping[str, Any], where: str) -> None:
     if not arms:
         raise MatrixError(f'{where}: there are no arms')
     baseline = matrix.get('baseline')
-    if baseline is not None and baseline not in arms:
+    if baseline is not None and baseline not in list(arms):
         raise MatrixError(f'{where}: baseline: no arm "{baseline}"')
+    if not isinstance(matrix['name'], str) or not matrix['name']:
+        raise MatrixError(
+            f'{where}: name must be a text, got {matrix["name"]!r}'
+        )
     names = [*arms, *matrix['teachers'], TEACHER]
     folders = Counter(map(folder_name, names))
     if alike := [name for name in names if folders[folder_name(name)] > 1]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from _significance import p_value
 from _spread import mean_and_deviation
+from collect_runs import UnreadableFile
 
 from mmtst.augmentation import MAGNITUDE_OPERATORS, OPERATORS
 
 _DIGITS = 4
+_REPORT = re.compile(r'search_(\d{1,9})\.json')
 _FOUND = 'searched'
 _COMPARED = ('objective', 'gap_rate')
 _FIGURES = {
@@ -34,29 +37,47 @@ def read_searches(work_dir: Path) -> list[dict[str, Any]]:
         originals and of the policies before, searched and permuted, on
         the same training batches, some figures; ``prob`` and ``mag``,
         the policy found, by operator.
+
+    Raises:
+        UnreadableFile: One is no such report.
     """
-    files = work_dir.glob('search_*.json')
-    found = []
-    for file in sorted(files, key=lambda file: int(file.stem.split('_')[1])):
-        report = json.loads(file.read_text())
-        found.append(
-            dict(
-                iterations=report['search']['iterations'],
-                seconds=round(report['search']['seconds'], 1),
-                signal_to_noise=_rounded(
-                    report['search']['gradient_signal_to_noise']
-                ),
-                columns={
-                    name: {key: _rounded(column[key]) for key in _FIGURES}
-                    for name, column in report['columns'].items()
-                },
-                **{
-                    kind: {name: _rounded(x) for name, x in values.items()}
-                    for kind, values in report['policy']['searched'].items()
-                },
-            )
+    numbered = {
+        int(match.group(1)): file
+        for file in work_dir.glob('search_*.json')
+        if (match := _REPORT.fullmatch(file.name))
+    }
+    return [_read_report(numbered[number]) for number in sorted(numbered)]
+
+
+def _read_report(file: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(file.read_bytes())
+        return dict(
+            iterations=report['search']['iterations'],
+            seconds=round(report['search']['seconds'], 1),
+            signal_to_noise=_rounded(
+                report['search']['gradient_signal_to_noise']
+            ),
+            columns={
+                name: {key: _rounded(column[key]) for key in _FIGURES}
+                for name, column in report['columns'].items()
+            },
+            **{
+                kind: {name: _rounded(x) for name, x in values.items()}
+                for kind, values in report['policy']['searched'].items()
+            },
         )
-    return found
+    except OSError as error:
+        raise UnreadableFile(f'{file}: {error.strerror}') from error
+    # No JSON, or another shape than PolicySearchHook writes.
+    except (
+        ValueError, KeyError, TypeError, AttributeError, RecursionError,
+        OverflowError,
+    ) as error:  # fmt: skip
+        raise UnreadableFile(
+            f'{file}: no report of a search '
+            f'({type(error).__name__}: {error!s:.80})'
+        ) from error
 
 
 def share_of_time(lines: Sequence[Line], others: Sequence[Line]) -> str:

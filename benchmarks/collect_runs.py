@@ -53,13 +53,38 @@ class UnfinishedRun(SystemExit):
     """Say that a run has no evaluation at its end."""
 
 
+class UnreadableFile(SystemExit):
+    """Say that a file does not hold what it is to hold."""
+
+
 def read_lines(file: Path) -> list[dict[str, Any]]:
-    """Read lines of JSON, without one at the end that a kill has cut short."""
+    """Read lines of JSON, without one at the end that a kill has cut short.
+
+    Raises:
+        UnreadableFile: A line is no JSON object.
+    """
     if not file.exists():
         return []
-    text = file.read_text()
-    whole = text[: text.rfind('\n') + 1]
-    return [json.loads(line) for line in whole.splitlines() if line]
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UnreadableFile(f'{file}: {error.strerror}') from error
+    whole = content[: content.rfind(b'\n') + 1]
+    lines = []
+    for number, line in enumerate(whole.split(b'\n'), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        # No text, no JSON, a number of too many digits; nested too deep.
+        except (ValueError, RecursionError) as error:
+            raise UnreadableFile(
+                f'{file}: line {number} is no JSON: {error}'
+            ) from error
+        if not isinstance(entry, dict):
+            raise UnreadableFile(f'{file}: line {number} is no JSON object')
+        lines.append(entry)
+    return lines
 
 
 def read_run(name: str, work_dir: Path) -> dict[str, Any]:
@@ -71,9 +96,10 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
 
     Raises:
         UnfinishedRun: It has no evaluation at its end, or no config.
+        UnreadableFile: A line of its logs is none.
     """
     logs = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    lines = [line for log in logs for line in read_lines(log)]
+    lines = [line for log in logs for line in _read_log(log)]
     configs = sorted(work_dir.glob('*.py'))
     task = next(
         (
@@ -131,6 +157,25 @@ def read_run(name: str, work_dir: Path) -> dict[str, Any]:
         torch=torch.__version__,
         mmtst=__version__,
     )
+
+
+def _read_log(log: Path) -> list[dict[str, Any]]:
+    """Read the scalars of one start, and check the numbers used here."""
+    metrics = {key for keys, _ in TASKS.values() for key in keys}
+    lines = read_lines(log)
+    for line in lines:
+        needed = {*(metrics & set(line)), *({'memory'} & set(line))}
+        if 'loss' in line:
+            needed.add('time')
+        if metrics & set(line):
+            needed.add('step')
+        for key in sorted(needed):
+            kinds = (int,) if key == 'step' else (int, float)
+            if type(line.get(key)) not in kinds:
+                raise UnreadableFile(
+                    f'{log}: no number for "{key}": {line.get(key)!r:.60}'
+                )
+    return lines
 
 
 def _wall_seconds(work_dir: Path) -> int:

@@ -33,6 +33,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmtst.utils.bounded_tree import BoundError, check_tree
 from mmtst.utils.checkpoint import load_exactly, non_finite_names
 from mmtst.utils.errors import ConfigError
+from mmtst.utils.writing import writing
 from mmtst.version import __version__
 
 # What a runner or an inference function reads of a config.
@@ -136,10 +137,11 @@ def export(cfg: Config, checkpoint: str, out: str | Path) -> tuple[Path, Path]:
     config_part = out.with_name(f'{out.stem}_part.py')
     try:
         plain.dump(config_part)
-        torch.save(
-            {'meta': _plain_meta(meta), 'state_dict': weights},
-            part,
-        )
+        with writing(part):
+            torch.save(
+                {'meta': _plain_meta(meta), 'state_dict': weights},
+                part,
+            )
         _verify(config_part, part, checkpoint)
         os.replace(config_part, config_path)
         os.replace(part, out)
@@ -162,7 +164,7 @@ def _verify(config: Path, part: Path, source: str) -> None:
         model,
         weights,
         where='checkpoint',
-        source='the exported student',
+        source=f'the student of {source}',
     )
     if broken:
         more = f' and {len(broken) - 4} more' if broken[4:] else ''

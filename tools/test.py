@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+from contextlib import nullcontext
 from typing import Any, cast
 
 from _arguments import check_inputs_stay, number, output_file, output_folder
@@ -29,8 +30,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmtst.datasets import check_data
-from mmtst.utils.checkpoint import load_exactly
+from mmtst.utils.checkpoint import check_finite, load_exactly
 from mmtst.utils.errors import ConfigError
+from mmtst.utils.writing import writing
 
 # What each package's flipped test needs, where a config does not say.
 _DEFAULT_TTA = {
@@ -219,6 +221,12 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
         runner = RUNNERS.build(cfg)
     else:
         runner = Runner.from_cfg(cfg)
+    check_finite(
+        weights,
+        _plain_model(runner.model),
+        where='checkpoint',
+        source=checkpoint,
+    )
     load_exactly(
         _plain_model(runner.model),
         weights,
@@ -228,7 +236,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     if args.out is not None:
         dump = _dump(cfg.get('default_scope'), args.out)
         runner.test_evaluator.metrics.append(dump)
-    metrics: dict[str, float] = runner.test()
+    with writing(args.out) if args.out is not None else nullcontext():
+        metrics: dict[str, float] = runner.test()
     return metrics
 
 

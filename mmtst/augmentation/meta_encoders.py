@@ -25,6 +25,7 @@ from mmtst.utils.checks import check_choice
 from mmtst.utils.errors import ConfigError
 from mmtst.utils.plain_json import read_bounded
 from mmtst.utils.safe_reading import explain, read_weights_only
+from mmtst.utils.writing import writing
 
 Prior = dict[str, dict[str, Tensor]]
 """The tensors of each meta-encoder, by operator and by buffer name."""
@@ -141,7 +142,8 @@ def save_prior(path: str | Path, network: Network, prior: Prior) -> None:
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     content = dict(format=PRIOR_FORMAT, network=network, encoders=tensors)
-    torch.save(content, path)
+    with writing(path):
+        torch.save(content, path)
 
 
 def load_prior(path: str | Path, network: Network) -> Prior:

@@ -19,6 +19,8 @@ FIELDS = {
 }
 NUMBERS = frozenset(('height', 'width', 'area'))
 _NAMES = frozenset(('file_name', 'name'))
+# Need not be there; mmdet ignores objects whose flag is anything but 0.
+_FLAGS = ('iscrowd', 'ignore')
 _PLAIN = {int, float}
 _IDS = {int, float, str}
 # pycocotools draws polygons in memory that grows with their length, and
@@ -63,7 +65,16 @@ def entry_problem(
         if not good:
             text = f'has a {field} that is not {kind}: {reprlib.repr(value)}'
             return field, text
+    for field in _FLAGS if 'bbox' in fields else ():
+        value = entry.get(field, 0)
+        if not _is_flag(value):
+            text = f'has {field} that is not 0 or 1: {reprlib.repr(value)}'
+            return field, text
     return None
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, int) and value in (0, 1)
 
 
 def is_finite(value: Any) -> bool:
@@ -84,6 +95,13 @@ def are_well_formed(entries: list[Any], key: str) -> bool:
     try:
         columns = {f: [e[f] for e in entries] for f in FIELDS[key]}
     except KeyError:
+        return False
+    if key == 'annotations' and not all(
+        _is_flag(entry[flag])
+        for entry in entries
+        for flag in _FLAGS
+        if flag in entry
+    ):
         return False
     return len(set(_hashable(columns['id']))) == len(entries) and all(
         _is_good_column(field, values) for field, values in columns.items()

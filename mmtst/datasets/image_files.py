@@ -14,6 +14,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import mmcv
@@ -211,6 +212,8 @@ def inspect_image_file(
                 if whole
                 else _name_unreadable(head, header)
             ]
+        if _ends_in_zeros(path, header, tail):
+            return [ImageFault('cut', 'zeros in place of its end')]
         loaded = (array.shape[1], array.shape[0])
         channels = 1 if array.ndim == 2 else array.shape[2]
     if header is not None:
@@ -395,6 +398,20 @@ def _has_end(kind: str, head: bytes, tail: bytes, size: int) -> bool:
     if kind == 'BMP':
         return int.from_bytes(head[2:6], 'little') == size
     return False
+
+
+def _ends_in_zeros(path: str, header: _Header | None, tail: bytes) -> bool:
+    """Tell whether zeros stand where a JPEG has its end.
+
+    So files look whose download or copy was set aside in full and broken
+    off; decoders fill them with gray. Zeros after the end do no harm.
+    """
+    if header is None or header.format not in ('JPEG', 'MPO'):
+        return False
+    if tail.strip(b'\0'):
+        return False
+    content = Path(path).read_bytes().rstrip(b'\0')
+    return not content.endswith(b'\xff\xd9')
 
 
 def _decode(path: str, size: int, reader: ImageReader) -> Any:

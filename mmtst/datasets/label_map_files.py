@@ -23,6 +23,7 @@ _QUARTERS = (5, 6, 7, 8)
 # What mmseg makes of a label that is left out.
 _LEFT_OUT = 255
 _SHOWN = 5
+_JPEG = b'\xff\xd8\xff'
 # Kind of fault: what is wrong with such maps, and the way out; the worse ones
 # are in front.
 _KINDS = {
@@ -47,6 +48,10 @@ _KINDS = {
         'name all classes in metainfo.classes, let the other labels be the '
         'ignored one, or set reduce_zero_label=True where 0 is to be '
         'ignored; maps are never kept as JPEG, which smears labels',
+    ),
+    'lossy': (
+        'are JPEGs, which smear labels where classes meet',
+        'write them as PNG, from what they were made of',
     ),
     'ignored': (
         'have ignored pixels alone',
@@ -162,7 +167,8 @@ def find_label_map_faults(
             str(_folder(found[kind])),
             count=len(found[kind]),
             places=tuple(found[kind]),
-            refused=kind != 'ignored' or len(found[kind]) == len(numbers),
+            refused=kind not in ('lossy', 'ignored')
+            or (kind == 'ignored' and len(found[kind]) == len(numbers)),
             allowed=_allowed(reader) if kind in rules else None,
             fix=fix,
         )
@@ -221,6 +227,8 @@ def _inspect(
         if label not in reader.ignored:
             learned += count
             pixels[label] = pixels.get(label, 0) + count
+    if content.startswith(_JPEG):
+        return 'lossy', ''
     return None if learned else ('ignored', '')
 
 

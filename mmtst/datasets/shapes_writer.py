@@ -24,6 +24,7 @@ from mmtst.datasets.unfinished import begin_folder, finish_folder
 from mmtst.utils.checks import check_choice, check_number
 from mmtst.utils.errors import ConfigError
 from mmtst.utils.plain_json import read_json
+from mmtst.utils.writing import writing
 
 LAYOUTS = ('both', 'coco', 'cityscapes')
 SPLITS = ('train', 'val')
@@ -258,7 +259,8 @@ def _write_image(path: Path, image: NDArray[np.uint8]) -> None:
     good, data = cv2.imencode(path.suffix, image, options[path.suffix])
     if not good:
         raise OSError(f'could not encode {path}')
-    path.write_bytes(data.tobytes())
+    with writing(path):
+        path.write_bytes(data.tobytes())
 
 
 def _write_json(

@@ -21,6 +21,8 @@ from mmtst.engine.resume_states import check_optimizer, check_schedulers
 from mmtst.engine.resume_words import misfit
 from mmtst.engine.run_context import bare_model
 from mmtst.engine.written_files import is_whole
+from mmtst.utils.checkpoint import check_finite, check_state_dict
+from mmtst.utils.errors import ConfigError
 
 # What mmengine's hooks save again, and would be stopped by finding it marked
 # as not to be saved.
@@ -37,6 +39,8 @@ _SAVED_AGAIN = (
     'best_ckpt',
 )
 _MOST_SEED = 2**32
+# No training comes near.
+_MOST_STEPS = 2**48
 
 
 def check_resumable(
@@ -72,6 +76,37 @@ def check_resumable(
     check_schedulers(runner, checkpoint, (epoch, iteration) if exact else None)
 
 
+def check_loadable(runner: Any, checkpoint: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of which mmengine would load nothing, or no numbers.
+
+    Args:
+        runner: Of a training that starts from the checkpoint's weights.
+        checkpoint: What its file holds.
+
+    Raises:
+        ConfigError: It has no weight of the model, or some that are not
+            finite.
+    """
+    source = str(runner._load_from or 'the checkpoint')
+    weights = checkpoint.get('state_dict', checkpoint)
+    check_state_dict(weights, where='load_from', source=source)
+    model = bare_model(runner)
+    found = {k.removeprefix('module.'): v for k, v in weights.items()}
+    if not any(
+        found.keys() & each.state_dict().keys()
+        for each in (model, getattr(model, 'student', model))
+    ):
+        shown = ', '.join(list(found)[:3]) or 'none'
+        raise ConfigError(
+            f'no weight of the checkpoint is one of a {type(model).__name__}',
+            where='load_from',
+            got=source,
+            allowed='a checkpoint of this model, or one like it',
+            fix=f'look at its names: {shown}',
+        )
+    check_finite(found, model, where='load_from', source=source)
+
+
 def is_beyond_end(loop: Any, epoch: int, iteration: int) -> bool:
     """Say whether nothing is left to do for a loop of mmengine's kinds."""
     if isinstance(loop, EpochBasedTrainLoop):
@@ -95,7 +130,7 @@ def _check_meta(
             'a dictionary with epoch and iter',
         )
     for key in ('epoch', 'iter'):
-        if not is_whole(meta.get(key)):
+        if not (is_whole(meta.get(key)) and meta[key] < _MOST_STEPS):
             raise misfit(
                 runner,
                 'it does not say where its training stood',

@@ -122,6 +122,8 @@ def _check_scheduler(
     for key in _COUNTERS:
         if problem is None and key in own and type(state[key]) is not int:
             problem = f'{where}.{key} is {state[key]!r:.60}, no whole number'
+        elif problem is None and key in own and state[key] < min(own[key], 0):
+            problem = f'{where}.{key} is {state[key]!r:.60}, below 0'
     if problem is not None:
         raise misfit(
             runner,

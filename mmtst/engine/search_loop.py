@@ -29,7 +29,7 @@ from mmtst.engine.search_types import (
     SearchSummary,
 )
 from mmtst.models.objectives.gap_result import GapResult
-from mmtst.utils.errors import ConfigError
+from mmtst.utils.errors import ConfigError, TrainingError
 
 
 class PolicySearch:
@@ -80,7 +80,7 @@ class PolicySearch:
             What was done; the policy is in the encoder's buffers.
 
         Raises:
-            RuntimeError: If the objective was not finite too often, or does
+            TrainingError: If the objective was not finite too often, or does
                 not depend on the policy. The buffers then hold the last good
                 policy.
         """
@@ -133,7 +133,7 @@ class PolicySearch:
         Raises:
             ConfigError: A loss of the student cannot be inverted, or
                 something cannot be differentiated.
-            RuntimeError: The objective does not depend on the policy.
+            TrainingError: The objective does not depend on the policy.
         """
         start = self.model.augmentation.policy.detach()
         self._begin(start)
@@ -208,7 +208,7 @@ class PolicySearch:
     def _gradient(self, total: Tensor) -> Tensor:
         """Return the gradient in the 25 parameters, float64 on the CPU."""
         if not total.requires_grad:
-            raise RuntimeError(
+            raise TrainingError(
                 'The search objective does not depend on the policy: no '
                 'gradient path leads from the losses to th_p or th_m. '
                 'Something between augmentation and losses detaches the '
@@ -296,7 +296,7 @@ class PolicySearch:
             self.options.max_nonfinite,
         )
         if self.nonfinite >= self.options.max_nonfinite:
-            raise RuntimeError(
+            raise TrainingError(
                 f'The search objective or its gradient was not finite '
                 f'{self.nonfinite} times, last at step {step}. Look at the '
                 'training loss just before this search (has the student '

@@ -17,7 +17,11 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
 
 from mmtst.registry import MODELS, check_config
-from mmtst.utils.checkpoint import load_exactly, read_checkpoint
+from mmtst.utils.checkpoint import (
+    check_finite,
+    load_exactly,
+    read_checkpoint,
+)
 from mmtst.utils.errors import ConfigError
 
 _KEYS = ('cfg_path', 'cfg_options', 'pretrained')
@@ -143,7 +147,9 @@ def load_model(model: BaseModel, checkpoint: str, where: str) -> None:
         ConfigError: The file cannot be read or does not fit.
     """
     content = read_checkpoint(checkpoint, where=where)
-    load_exactly(model, content['state_dict'], where=where, source=checkpoint)
+    weights = content['state_dict']
+    check_finite(weights, model, where=where, source=checkpoint)
+    load_exactly(model, weights, where=where, source=checkpoint)
     meta = content.get('meta') or {}
     known = meta.get('dataset_meta') or meta  # as OpenMMLab 1.x has it
     if isinstance(known, dict) and {'classes', 'CLASSES'} & set(known):

@@ -6,10 +6,13 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import nn
 
-from mmtst.utils.checkpoint import load_exactly
-from mmtst.utils.errors import ConfigError
+from mmtst.utils.checkpoint import (
+    check_finite,
+    check_state_dict,
+    load_exactly,
+)
 
 PREFIX = 'architecture.'
 _WHERE = 'load_from'
@@ -40,19 +43,13 @@ def take_student_weights(
     Raises:
         ConfigError: It fits neither; nothing has been loaded then.
     """
-    for name, value in state_dict.items():
-        if not isinstance(value, Tensor):
-            raise ConfigError(
-                f'{_SOURCE} holds no state dict: {name} is no tensor',
-                where=_WHERE,
-                got=type(value).__name__,
-                allowed='tensors by name',
-            )
+    check_state_dict(state_dict, where=_WHERE, source=_SOURCE)
     inner = {
         name.removeprefix(PREFIX): value
         for name, value in state_dict.items()
         if name.startswith(PREFIX)
     }
+    check_finite(inner or state_dict, student, where=_WHERE, source=_SOURCE)
     if inner:
         load_exactly(
             student, inner, where=_WHERE, source=f'the student of {_SOURCE}'

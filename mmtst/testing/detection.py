@@ -13,6 +13,7 @@ from torch import Tensor, nn
 RETINANET = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
 FASTER_RCNN = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 CASCADE_MASK_RCNN = 'mmdet::cascade_rcnn/cascade-mask-rcnn_r50_fpn_20e_coco.py'
+YOLOX = 'mmdet::yolox/yolox_s_8xb8-300e_coco.py'
 FCOS = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py'
 
 
@@ -154,6 +155,30 @@ def tiny_fcos(
                 stacked_convs=1,
                 # Two channels each: one alone has no spread on a 1 x 1 map.
                 norm_cfg=dict(type='GN', num_groups=channels // 2),
+            ),
+        ),
+    )
+
+
+def tiny_yolox(channels: int = 16, num_classes: int = 3) -> dict[str, Any]:
+    """Return a reference to a narrow YOLOX, which sees one size of images.
+
+    Args:
+        channels: Width of neck and head, a power of two from 8 on.
+        num_classes: Number of classes.
+    """
+    widths = [channels * 2**i for i in range(3)]
+    return dict(
+        cfg_path=YOLOX,
+        cfg_options=dict(
+            data_preprocessor=dict(batch_augments=None),
+            backbone=dict(widen_factor=channels / 256),
+            neck=dict(in_channels=widths, out_channels=channels),
+            bbox_head=dict(
+                num_classes=num_classes,
+                in_channels=channels,
+                feat_channels=channels,
+                stacked_convs=1,
             ),
         ),
     )

@@ -55,9 +55,9 @@ def read_checkpoint(path: str | Path, *, where: str) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict):
         raise ConfigError(
-            'the checkpoint holds no dictionary',
+            f'the checkpoint holds a {type(content).__name__}, no dictionary',
             where=where,
-            got=type(content).__name__,
+            got=name,
             allowed='a state dict, or a dictionary with a "state_dict"',
         )
     if 'state_dict' not in content:
@@ -132,6 +132,35 @@ def non_finite_names(
         if bool(bad.any()):
             names.append(name)
     return names
+
+
+def check_finite(
+    weights: dict[str, Tensor],
+    module: torch.nn.Module,
+    *,
+    where: str,
+    source: str,
+) -> None:
+    """Refuse weights of which some numbers are not finite.
+
+    Args:
+        weights: Tensors by name.
+        module: Whose weights they are, as it was built.
+        where: The option that named the file, for error messages.
+        source: The file's name, for error messages.
+
+    Raises:
+        ConfigError: Some are not.
+    """
+    names = non_finite_names(weights, module)
+    if names:
+        more = f' and {len(names) - 4} more' if names[4:] else ''
+        raise ConfigError(
+            f'weights are not finite: {", ".join(names[:4])}{more}',
+            where=where,
+            got=source,
+            fix='take a checkpoint from before the training diverged',
+        )
 
 
 def load_exactly(

@@ -16,6 +16,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from mmtst.utils.recursion_limit import keep_recursion_limit
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -30,6 +32,7 @@ def apply_import_fixes() -> None:
     It has to run before ``mmrazor.models`` is first imported.
     """
     _stand_in_for_backend_config()
+    keep_recursion_limit()
     _silence_pkg_resources()
 
 

@@ -52,3 +52,32 @@ def _show(value: object) -> str:
     if len(text) > _MOST_SHOWN:
         return f'{text[:_MOST_SHOWN]} ... ({len(text)} characters)'
     return text
+
+
+class TrainingError(RuntimeError):
+    """Report why a training that has begun cannot go on, and what may help."""
+
+
+def explain(error: BaseException) -> str | None:
+    """Return the message of an error that a user can do something about.
+
+    Args:
+        error: What has ended a tool.
+
+    Returns:
+        The message; ``None`` for an error of the program, of which the
+        traceback is wanted.
+    """
+    if isinstance(error, (ConfigError, TrainingError)):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        # No room, no rights, a folder in a file's place.
+        return f'{error.strerror}: {error.filename}'
+    # torch's own, when the system kills a process that loads data.
+    if isinstance(error, RuntimeError) and 'DataLoader worker' in str(error):
+        return (
+            f'{error}\n  fix:     look whether the system has run out of '
+            'memory (of /dev/shm, too); with num_workers=0 the error of a '
+            'transform shows itself'
+        )
+    return None

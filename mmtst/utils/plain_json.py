@@ -149,13 +149,19 @@ def read_bounded(
             f'{what} {problem}', where=where, got=str(path), fix=fix
         )
 
+    too_large = refuse(
+        f'is larger than {most_bytes / MEBIBYTE:g} MiB, and is not read'
+    )
     try:
         # Not opened first: that waits for the other end of a pipe.
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise refuse('is not a file')
+        if status.st_size > most_bytes:
+            raise too_large
         with open(path, 'rb') as file:
-            data = file.read(most_bytes + 1)
+            # Room for all that is asked for is set aside at once.
+            data = file.read(status.st_size + 1)
     except FileNotFoundError as error:
         raise refuse('does not exist') from error
     except (OSError, ValueError) as error:
@@ -164,10 +170,8 @@ def read_bounded(
             raise
         reason = getattr(error, 'strerror', None) or error
         raise refuse(f'cannot be read: {reason}') from error
-    if len(data) > most_bytes:
-        raise refuse(
-            f'is larger than {most_bytes / MEBIBYTE:g} MiB, and is not read'
-        )
+    if len(data) > status.st_size:
+        raise refuse('grows while it is read')
     return data
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from tempfile import TemporaryDirectory
@@ -13,7 +14,11 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 
 from mmtst.utils.download_cache import fetch, forget
-from mmtst.utils.safe_reading import CheckpointError, read_safely
+from mmtst.utils.safe_reading import (
+    CheckpointError,
+    checkpoints_are_trusted,
+    read_safely,
+)
 
 
 def install_safe_loading() -> None:
@@ -35,8 +40,10 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
     """Read a local file."""
     path = os.path.expanduser(filename)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'{filename} can not be found.')
-    return read_safely(filename, path, map_location)
+        raise FileNotFoundError(
+            errno.ENOENT, 'the checkpoint can not be found', filename
+        )
+    return _with_weights(read_safely(filename, path, map_location), filename)
 
 
 def load_from_http(
@@ -51,7 +58,8 @@ def load_from_http(
     def load() -> Any:
         path = fetch(filename, model_dir)
         try:
-            return read_safely(filename, path, map_location)
+            content = read_safely(filename, path, map_location)
+            return _with_weights(content, filename)
         except CheckpointError:
             forget(filename, model_dir)
             raise
@@ -83,7 +91,8 @@ def load_from_ceph(
 ) -> Any:
     """Read a file of an object store."""
     store = get_file_backend(filename, backend_args={'backend': backend})
-    return read_safely(filename, store.get(filename), map_location)
+    content = read_safely(filename, store.get(filename), map_location)
+    return _with_weights(content, filename)
 
 
 def load_from_torchvision(filename: str, map_location: Any = None) -> Any:
@@ -109,6 +118,31 @@ def load_from_mmcls(filename: str, map_location: Any = None) -> Any:
     urls = mmengine_checkpoint.get_mmcls_models()
     content = load_from_http(_look_up(filename, urls), map_location)
     return mmengine_checkpoint._process_mmcls_checkpoint(content)
+
+
+def _with_weights(content: Any, filename: str) -> Any:
+    """Return a content; refuse one without any tensor.
+
+    Of such a file mmengine loads nothing, and logs the names that it misses.
+    """
+    inner = content
+    if isinstance(content, dict):
+        inner = content.get('state_dict', content)
+    # Backbones of mmseg also take what lies a dictionary deeper.
+    plain = (bool, int, float, str, bytes, list, tuple, type(None))
+    if (
+        not checkpoints_are_trusted()
+        and isinstance(inner, dict)
+        and all(isinstance(value, plain) for value in inner.values())
+    ):
+        raise CheckpointError(
+            'the checkpoint holds no weights',
+            got=filename,
+            allowed='tensors by name, alone or as "state_dict" of a '
+            'dictionary',
+            fix="save the model's state_dict()",
+        )
+    return content
 
 
 def _look_up(filename: str, table: dict[str, str]) -> str:

@@ -67,6 +67,11 @@ def trust_checkpoints(trusted: bool = True) -> None:
         )
 
 
+def checkpoints_are_trusted() -> bool:
+    """Say whether checkpoints are read as pickles."""
+    return _trusted
+
+
 def _statistics_getattr(owner: object, name: object) -> Any:
     """Return one of ``HistoryBuffer``'s statistics; refuse all else."""
     known = isinstance(name, str) and name in STATISTICS

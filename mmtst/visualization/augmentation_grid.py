@@ -26,6 +26,7 @@ from mmtst.augmentation.base import (
     OPERATORS,
     AugmentRecord,
 )
+from mmtst.utils.writing import writing
 
 Color = tuple[int, int, int]
 
@@ -143,7 +144,8 @@ def draw_grid(
         axis.set_visible(False)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(_small_png(figure, max_bytes))
+    with writing(path):
+        path.write_bytes(_small_png(figure, max_bytes))
 
 
 def draw_view(

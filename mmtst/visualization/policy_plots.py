@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from mmtst.augmentation.base import MAGNITUDE_OPERATORS, OPERATORS
 from mmtst.utils.errors import ConfigError
+from mmtst.utils.writing import writing
 
 # The operators that the paper's Figure 2 shows.
 SELECTED_OPERATORS = ('ShearX', 'ShearY', 'Posterize', 'Equalize', 'Cutout')
@@ -23,6 +25,8 @@ SELECTED_OPERATORS = ('ShearX', 'ShearY', 'Posterize', 'Equalize', 'Cutout')
 _COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 _STYLES = ('-', '--', ':')
 _START = 0.5
+# More than any search makes; the sum of all fits 64 bits.
+_MOST_STEPS = 2**40
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ def policy_curves(
         label: Name of the run.
 
     Raises:
-        ConfigError: There is no line, or one lacks an operator.
+        ConfigError: There is no line, or one lacks an operator, or has
+            something else in the place of a number.
     """
     if not entries:
         raise ConfigError(
@@ -67,12 +72,16 @@ def policy_curves(
     updates: list[int] = []
     starts: list[int] = []
     base, search = 0, None
-    for entry in entries:
+    for number, entry in enumerate(entries, 1):
+        for key in ('search', 'step'):
+            value = entry.get(key)
+            if type(value) is not int or not 0 <= value < _MOST_STEPS:
+                raise _misfit(f'line {number}: no {key}', value, label)
         if entry['search'] != search:
             search = entry['search']
             base = updates[-1] if updates else 0
             starts.append(base)
-        updates.append(base + int(entry['step']))
+        updates.append(base + entry['step'])
     return PolicyCurves(
         label,
         np.array(updates),
@@ -134,6 +143,15 @@ def _gather(
     label: str,
 ) -> dict[str, NDArray[np.float64]]:
     rows = [entry.get(keys[0], entry.get(keys[1], {})) for entry in entries]
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping):
+            raise _misfit(f'line {number}: no {keys[0]}', row, label)
+        for name in names:
+            value = row.get(name, 0.0)
+            # A bool would be one, too; NaN lies in no range.
+            if type(value) not in (int, float) or not 0 <= value <= 1:
+                what = f'line {number}: {keys[0]} of {name}'
+                raise _misfit(what, value, label)
     lost = sorted({name for row in rows for name in names if name not in row})
     if lost:
         raise ConfigError(
@@ -145,6 +163,15 @@ def _gather(
         name: np.array([row[name] for row in rows], np.float64)
         for name in names
     }
+
+
+def _misfit(what: str, value: object, label: str) -> ConfigError:
+    return ConfigError(
+        f'the policy log has something else in the place of a number: {what}',
+        where=label,
+        got=reprlib.repr(value),
+        fix='give the policy.jsonl that a search of this package wrote',
+    )
 
 
 def _plot(
@@ -176,7 +203,8 @@ def _plot(
     else:
         figure.suptitle(curves[0].label, fontsize=10)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100, format='png')
+    with writing(path):
+        figure.savefig(path, dpi=100, format='png')
 
 
 def _panel(

@@ -115,3 +115,39 @@ def test_refuses_runs_of_different_tasks(collect, work_dir):
     ]
     with pytest.raises(SystemExit, match='different tasks'):
         collect.table(runs)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        b'\x80\x81\n',
+        b'[1]\n',
+        b'3\n',
+        b'not found\n',
+        b'{"loss": ' + b'9' * 5000 + b'}\n',
+        b'[' * 100_000 + b'\n',
+    ],
+    ids=['no text', 'a list', 'a number', 'no JSON', 'digits', 'deep'],
+)
+def test_a_line_that_is_none_is_named(collect, tmp_path, content):
+    file = tmp_path / 'lines.jsonl'
+    file.write_bytes(b'{"name": "kd"}\n' + content)
+    with pytest.raises(collect.UnreadableFile, match='lines.jsonl: line 2'):
+        collect.read_lines(file)
+
+
+@pytest.mark.parametrize(
+    'line',
+    [
+        {**coco(8, 0.4), 'step': 'eight'},
+        {key: x for key, x in coco(8, 0.4).items() if key != 'step'},
+        {**coco(8, 0.4), 'coco/bbox_mAP_50': None},
+        {'loss': 1.0, 'step': 1},
+        {'loss': 1.0, 'time': 'long', 'step': 1},
+        {'loss': 1.0, 'time': 1.0, 'memory': [3], 'step': 1},
+    ],
+)
+def test_a_log_without_its_numbers_is_named(collect, work_dir, line):
+    path = work_dir('kd', [line, coco(8, 0.4)])
+    with pytest.raises(collect.UnreadableFile, match='scalars.json: no numb'):
+        collect.read_run('KD', path)

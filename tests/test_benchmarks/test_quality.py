@@ -297,6 +297,15 @@ def written(content, folder):
         ({'without': ['none']}, 'without: no arm "none"'),
         ({'baseline': 'none'}, 'baseline: no arm "none"'),
         ({'teachers': {'a': {'file': 'b.py'}}}, 'teacher "a": unknown keys'),
+        ({'include': [None]}, 'include must be a list'),
+        ({'without': [['a']]}, 'without must be a list'),
+        ({'without': 3}, 'without must be a list'),
+        ({'baseline': ['a']}, 'baseline: no arm'),
+        ({'arms': {3: {}}}, 'arms: names must be texts'),
+        ({'configs': {3: {'file': 'b.py'}}}, 'configs: names must be texts'),
+        ({'configs': {'a': {'file': 'b\0.py'}}}, 'config "a": no file'),
+        ({'configs': {'a': {'file': 'b' * 9000}}}, 'config "a": no file'),
+        ({'name': None}, 'name must be a text'),
     ],
 )
 def test_what_is_wrong_with_a_matrix_is_named(
@@ -307,7 +316,9 @@ def test_what_is_wrong_with_a_matrix_is_named(
         read_matrix(written({**content, **change}, tmp_path))
 
 
-@pytest.mark.parametrize('text', ['[1, 2]', '', 'a: [', '\x80'])
+@pytest.mark.parametrize(
+    'text', ['[1, 2]', '', 'a: [', '\x80', 'a: 2020-99-99', '[' * 5000]
+)
 def test_what_is_no_matrix_is_refused(tmp_path, text):
     path = tmp_path / 'matrix.yml'
     path.write_text(text, encoding='latin-1')

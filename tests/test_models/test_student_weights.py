@@ -112,6 +112,19 @@ def test_a_distillation_by_another_method_gives_its_student(
     assert_has(model, baseline.student.state_dict())
 
 
+def test_weights_that_are_not_finite_are_refused(model: Any) -> None:
+    broken = weights()
+    broken['bbox_head.retina_cls.bias'][0] = float('nan')
+    with pytest.raises(ConfigError, match=r'not finite: bbox_head'):
+        load_state_dict(model, broken)
+    distilled = model.state_dict()
+    distilled['architecture.bbox_head.retina_reg.bias'] = torch.full(
+        (36,), float('inf')
+    )
+    with pytest.raises(ConfigError, match=r'not finite: bbox_head'):
+        load_state_dict(model, distilled)
+
+
 def test_what_is_no_state_dict_is_refused(model: Any) -> None:
-    with pytest.raises(ConfigError, match='backbone is no tensor'):
+    with pytest.raises(ConfigError, match='backbone is a str'):
         load_state_dict(model, {'backbone': 'resnet'})

@@ -3,6 +3,7 @@
 import pytest
 
 from mmtst.utils import ConfigError
+from mmtst.utils.errors import TrainingError, explain
 
 
 def test_all_parts_stand_in_order():
@@ -44,3 +45,40 @@ def test_what_was_got_is_shown_if_it_can_be():
     assert 'a int that cannot' in str(ConfigError('x', got=10**5000))
     text = str(ConfigError('x', got=[1] * 10**6))
     assert len(text) < 2100 and '(3000000 characters)' in text
+
+
+@pytest.mark.parametrize(
+    ('error', 'message'),
+    [
+        (ConfigError('Too few', where='x'), 'Too few\n  where:   x'),
+        (TrainingError('It has diverged'), 'It has diverged'),
+        (
+            PermissionError(13, 'Permission denied', 'a/b'),
+            'Permission denied: a/b',
+        ),
+        (IsADirectoryError(21, 'Is a directory', 'a'), 'Is a directory: a'),
+    ],
+)
+def test_what_a_user_can_mend_is_explained(error, message):
+    assert explain(error) == message
+
+
+def test_a_killed_worker_is_explained():
+    message = explain(
+        RuntimeError('DataLoader worker (pid 3) is killed by signal: Killed.')
+    )
+    assert message.startswith('DataLoader worker (pid 3) is killed')
+    assert 'memory' in message
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        RuntimeError('shapes differ'),
+        ValueError('x'),
+        KeyError('x'),
+        OSError('of no file'),
+    ],
+)
+def test_an_error_of_the_program_keeps_its_traceback(error):
+    assert explain(error) is None

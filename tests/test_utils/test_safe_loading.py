@@ -23,7 +23,7 @@ from mmtst.utils import safe_loading
 from mmtst.utils.checkpoint import read_checkpoint
 from mmtst.utils.errors import ConfigError
 from mmtst.utils.safe_loading import install_safe_loading
-from mmtst.utils.safe_reading import trust_checkpoints
+from mmtst.utils.safe_reading import CheckpointError, trust_checkpoints
 
 pytestmark = pytest.mark.usefixtures('checkpoints_as_before')
 
@@ -373,3 +373,15 @@ def test_mmengines_own_files_resume(installed, trained, tmp_path, core):
     assert torch.equal(got['state'][0]['momentum_buffer'], momentum)
     last = content['param_schedulers'][0]['last_step']
     assert runner.param_schedulers[0].last_step == last
+
+
+@pytest.mark.parametrize(
+    'content', [{}, dict(state_dict={}), dict(state_dict=dict(a=1), meta={})]
+)
+def test_what_holds_no_weights_is_refused(tmp_path, content):
+    """Of it mmengine would load nothing, and go on."""
+    install_safe_loading()
+    path = tmp_path / 'empty.pth'
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match='holds no weights'):
+        CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')

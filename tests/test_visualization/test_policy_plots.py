@@ -94,6 +94,26 @@ def test_line_without_an_operator_is_refused():
         policy_curves([broken], 'x')
 
 
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'search': None},
+        {'search': [0]},
+        {'step': 'one'},
+        {'step': 10**400},
+        {'prob': 3},
+        {'prob': {**ENTRIES[0]['prob'], 'Rotate': None}},
+        {'prob': {**ENTRIES[0]['prob'], 'Rotate': [0.5]}},
+        {'mag': {**ENTRIES[0]['mag'], 'ShearX': 10**400}},
+        {'mag': {**ENTRIES[0]['mag'], 'ShearX': float('nan')}},
+    ],
+)
+def test_what_is_no_number_is_named(change):
+    with pytest.raises(ConfigError, match='line 2') as error:
+        policy_curves([ENTRIES[0], {**ENTRIES[1], **change}], 'a run')
+    assert 'a run' in str(error.value)
+
+
 def test_all_shows_25_panels(figures, tmp_path):
     plot_all([policy_curves(ENTRIES, 'pair')], tmp_path / 'deep' / 'all.png')
     axes = [axis for axis in figures[0].axes if axis.get_visible()]

@@ -23,6 +23,7 @@ from mmtst.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
 from mmtst.engine.randomness import derive_seed, seed_all
 from mmtst.engine.resume_checks import (
     check_kept,
+    check_loadable,
     check_resumable,
     is_beyond_end,
 )
@@ -169,6 +170,8 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
     ) -> None:
         """Check that what is resumed fits, whole; keep what was added."""
         self._restored = {}
+        if not runner._resume:
+            check_loadable(runner, checkpoint)
         # A checkpoint that is only loaded from starts a training anew.
         if runner._resume and isinstance(runner._train_loop, BaseLoop):
             check_resumable(runner, checkpoint, exact=self.enabled)

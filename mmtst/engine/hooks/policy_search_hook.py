@@ -17,6 +17,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
 from mmtst.engine.budget import mean_rate, reachable_rates
+from mmtst.engine.foreign_hooks import (
+    check_foreign_hooks,
+    check_switches_come_first,
+)
 from mmtst.engine.policy_log import PolicyLog, prepare_policy_log
 from mmtst.engine.randomness import derive_seed, preserved_rng
 from mmtst.engine.run_context import (
@@ -105,8 +109,9 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
             searched.
     """
 
-    # Before the timer looks at the clock (NORMAL), after RuntimeInfoHook.
-    priority = 'ABOVE_NORMAL'
+    # After hooks of normal priority: those that switch pipelines or losses at
+    # the same epoch, on resuming also at an earlier one, have done so.
+    priority = 'BELOW_NORMAL'
     # How a search goes about it, for those who compare with another way.
     search_class = PolicySearch
 
@@ -148,6 +153,8 @@ class PolicySearchHook(Hook):  # type: ignore[misc]
     def before_train(self, runner: Any) -> None:
         """Check what can be checked, before anything is lost."""
         loop = runner.train_loop
+        check_foreign_hooks(runner)
+        check_switches_come_first(runner, self)
         self.schedule.check_loop(
             epoch_based=not isinstance(loop, IterBasedTrainLoop),
             max_epochs=runner.max_epochs,

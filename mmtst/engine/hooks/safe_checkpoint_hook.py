@@ -31,7 +31,8 @@ from mmtst.engine.whole_files import (
 )
 from mmtst.engine.written_files import WrittenFiles
 from mmtst.registry import HOOKS
-from mmtst.utils.errors import ConfigError
+from mmtst.utils.errors import ConfigError, TrainingError
+from mmtst.utils.writing import writing
 
 
 @HOOKS.register_module()
@@ -63,7 +64,7 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
     Raises:
         ConfigError: At the start of the training, where ``out_dir`` is not
             local, or another process trains in the folder.
-        RuntimeError: Where a parameter is not finite.
+        TrainingError: Where a parameter is not finite.
     """
 
     # Set by mmengine's before_train.
@@ -95,6 +96,7 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
     def before_train(self, runner: Any) -> None:
         """Look at the folder, and clear away what a killed run left."""
         lock_folders(runner.work_dir, self._check_folder(runner))
+        self._check_start(runner)
         hub = runner.message_hub
         claims = take_claims(hub.runtime_info, hub._resumed_keys)
         super().before_train(runner)
@@ -266,11 +268,22 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
         known = {k: v for k, v in hub.items() if k.startswith('best_')}
         return own, known
 
+    def _check_start(self, runner: Any) -> None:
+        """Refuse to train on from weights that are not finite."""
+        for name, parameter in runner.model.named_parameters():
+            if not bool(parameter.isfinite().all()):
+                raise ConfigError(
+                    f'the training would start from weights that are not '
+                    f'finite: {name}',
+                    where='load_from, teacher_ckpt, or init_cfg of the model',
+                    fix='take a checkpoint from before its training diverged',
+                )
+
     def _refuse_divergence(self, runner: Any) -> None:
         """Stop where a parameter is not finite, the same way on all ranks."""
         for name, parameter in runner.model.named_parameters():
             if not bool(parameter.isfinite().all()):
-                raise RuntimeError(
+                raise TrainingError(
                     f'The training has diverged before iteration '
                     f'{runner.iter + 1}: {name} is not finite. It was not '
                     f'saved; {self.last_ckpt or "no checkpoint"} is the last '
@@ -323,7 +336,8 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
                 renew_locks()
                 # Not through a link.
                 make_room(part)
-            save(out_dir, part.name, *args, **kwargs)
+            with writing(Path(out_dir, filename)):
+                save(out_dir, part.name, *args, **kwargs)
             if is_main_process():
                 sync(part)
                 self._make_way(Path(out_dir, filename))

@@ -11,6 +11,7 @@ import torch
 from mmengine.hooks import Hook
 from torch import nn
 
+from mmtst.engine.foreign_hooks import check_foreign_hooks
 from mmtst.engine.randomness import preserved_rng
 from mmtst.engine.run_context import bare_model
 from mmtst.engine.teacher_quality import measure_teacher
@@ -65,7 +66,12 @@ class TeacherCheckHook(Hook):  # type: ignore[misc]
         self._hash: str | None = None
 
     def before_train(self, runner: Any) -> None:
-        """Evaluate the teacher, unless the training is resumed."""
+        """Evaluate the teacher, unless the training is resumed.
+
+        Other hooks are looked at too (``check_foreign_hooks``): one of them
+        would move the teacher.
+        """
+        check_foreign_hooks(runner)
         model = bare_model(runner)
         teacher = getattr(model, 'teacher', None)
         unchecked = (

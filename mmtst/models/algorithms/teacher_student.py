@@ -15,6 +15,7 @@ from mmtst.models.algorithms.classifier_checks import (
     check_classes,
     check_mixing,
 )
+from mmtst.models.algorithms.shape_checks import check_shapes, check_stages
 from mmtst.models.algorithms.shared_rois import SharedRoIs
 from mmtst.models.algorithms.teacher_parts import leave_out_masks
 from mmtst.models.algorithms.teacher_pass import TeacherPass
@@ -58,8 +59,8 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
         kwargs: Passed on to mmrazor's ``SingleTeacherDistill``.
 
     Raises:
-        ConfigError: An option is impossible, or the teacher's checkpoint
-            does not fit.
+        ConfigError: An option is impossible, the teacher's checkpoint does
+            not fit, or what is recorded of the two cannot be compared.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
         built_teacher = build_model(teacher, 'model.teacher')
         self._load_teacher(built_teacher, teacher_ckpt, untrained_teacher)
         leave_out_masks(built_teacher, student)
+        check_stages(student, built_teacher, distiller)
         shared_rois = SharedRoIs.between(student, built_teacher, distiller)
         super().__init__(
             distiller=distiller,
@@ -127,6 +129,7 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
             ],
             shared_rois,
         )
+        check_shapes(self.distiller, self.student, self.teacher)
         self._register_state_dict_hook(_leave_teacher_out)
         self._register_load_state_dict_pre_hook(self._keep_own_teacher)
 
@@ -153,6 +156,29 @@ class TeacherStudentDistill(SingleTeacherDistill):  # type: ignore[misc]
             take_student_weights(self, self.student, state_dict)
         for name, value in self.teacher.state_dict().items():
             state_dict.setdefault(f'{prefix}teacher.{name}', value)
+
+    def __getattr__(self, name: str) -> Any:
+        """Hand out what the student has and the algorithm has not.
+
+        Hooks of others ask the model that is trained for its ``bbox_head``,
+        ``head`` or ``set_epoch``. Only reading goes on to the student; hooks
+        that set attributes of the model itself are refused by
+        ``check_foreign_hooks``.
+        """
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            student = self.__dict__.get('_modules', {}).get('architecture')
+            # Private names belong to protocols (copy, DDP, compile) that ask
+            # each object for itself; `module` is how wrappers are told.
+            if (
+                student is None
+                or name.startswith('_')
+                or name == 'module'
+                or not hasattr(student, name)
+            ):
+                raise
+            return getattr(student, name)
 
     def train(self, mode: bool = True) -> TeacherStudentDistill:
         """Set the mode of all but the teacher, which stays in eval."""

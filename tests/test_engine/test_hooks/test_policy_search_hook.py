@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.hooks import IterTimerHook
+from mmengine.hooks import Hook, IterTimerHook
 
 from mmtst.engine import read_policy_log
 from mmtst.engine.hooks import PolicySearchHook
@@ -279,12 +279,14 @@ def test_the_timer_does_not_count_the_search(
     assert 0 < timer.time_sec_tot < 0.9
 
 
-def test_comes_before_the_timer_and_the_schedulers(make_runner) -> None:
+def test_comes_after_what_switches_and_before_schedulers(make_runner) -> None:
     runner = make_runner({'at': [0]})
+    runner.register_hook(Hook())  # of normal priority, and registered later
     names = [type(hook).__name__ for hook in runner.hooks]
     place = names.index('PolicySearchHook')
-    assert names.index('RuntimeInfoHook') < place
-    for later in ('IterTimerHook', 'ParamSchedulerHook', 'CheckpointHook'):
+    for earlier in ('RuntimeInfoHook', 'IterTimerHook', 'Hook'):
+        assert names.index(earlier) < place
+    for later in ('ParamSchedulerHook', 'CheckpointHook'):
         assert place < names.index(later)
 
 

@@ -1,0 +1,1 @@
+"""Hostile and malformed input in bulk: what is tried, and how it is judged."""
