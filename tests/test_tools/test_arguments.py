@@ -6,12 +6,14 @@ The table is complete: a tool or an argument that it does not have fails.
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from mmengine.runner import Runner
 
 from mmtst.utils.errors import ConfigError
 
@@ -219,6 +221,10 @@ def test_the_table_has_every_tool():
     assert sorted(TABLE) == TOOLS
 
 
+def begin(*_, **__):
+    raise RuntimeError('it has begun')
+
+
 @pytest.mark.parametrize('name', TABLE)
 def test_the_table_has_every_argument(name, load_tool, monkeypatch):
     parser = parser_of(load_tool(name), monkeypatch)
@@ -289,6 +295,9 @@ def test_what_is_wrong_is_refused(
 ):
     tool = load_tool(name)
     actions = actions_of(parser_of(tool, monkeypatch))
+    # What is not refused must not begin, either.
+    for owner, attribute in ((subprocess, 'Popen'), (Runner, 'from_cfg')):
+        monkeypatch.setattr(owner, attribute, begin)
     monkeypatch.setattr(sys, 'argv', [f'{name}.py'])
     monkeypatch.chdir(tmp_path)
     for file, content in FILES.items():
