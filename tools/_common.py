@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import copy
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from mmtst.datasets import set_data_root
 from mmtst.models.build import resolve_model_cfg
 from mmtst.utils.checkpoint import read_checkpoint
 from mmtst.utils.compat import join_cpu_processes
-from mmtst.utils.errors import ConfigError, explain
+from mmtst.utils.errors import ConfigError, run_tool
 from mmtst.utils.safe_loading import install_safe_loading
 from mmtst.utils.safe_reading import trust_checkpoints
 
@@ -35,15 +33,7 @@ _CFG_OPTIONS_HELP = (
 )
 
 
-def run(tool: Callable[[], object]) -> None:
-    """Run a tool; end with the message alone where a user can mend it."""
-    try:
-        tool()
-    except Exception as error:
-        message = explain(error)
-        if message is None:
-            raise
-        sys.exit(f'{Path(sys.argv[0]).stem}: {message}')
+run = run_tool
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

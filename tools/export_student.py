@@ -10,6 +10,7 @@ import argparse
 import copy
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -133,9 +134,10 @@ def export(cfg: Config, checkpoint: str, out: str | Path) -> tuple[Path, Path]:
     plain = student_config(cfg)
     out.parent.mkdir(parents=True, exist_ok=True)
     config_path = out.with_suffix('.py')
-    part = out.with_name(f'{out.stem}-part.pth')
-    config_part = out.with_name(f'{out.stem}_part.py')
-    try:
+    # Beside it, so that both get their names at once, and nothing of others'
+    # is in the way.
+    with TemporaryDirectory(dir=out.parent, prefix='.export-') as folder:
+        part, config_part = Path(folder, out.name), Path(folder, 'config.py')
         plain.dump(config_part)
         with writing(part):
             torch.save(
@@ -145,9 +147,6 @@ def export(cfg: Config, checkpoint: str, out: str | Path) -> tuple[Path, Path]:
         _verify(config_part, part, checkpoint)
         os.replace(config_part, config_path)
         os.replace(part, out)
-    finally:
-        config_part.unlink(missing_ok=True)
-        part.unlink(missing_ok=True)
     return out, config_path
 
 

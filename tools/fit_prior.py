@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -36,7 +35,7 @@ from mmtst.augmentation.prior_report import (
     to_json,
     to_table,
 )
-from mmtst.utils.errors import ConfigError
+from mmtst.utils.errors import ConfigError, run_tool
 
 SYNTHETIC = 'synthetic'
 
@@ -208,7 +207,4 @@ def _describe(source: str) -> str:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except ConfigError as error:
-        sys.exit(f'{Path(sys.argv[0]).stem}: {error}')
+    run_tool(main)

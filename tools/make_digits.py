@@ -8,6 +8,7 @@ import sys
 from _arguments import output_folder, seed
 
 from mmtst.datasets import write_digits
+from mmtst.utils.errors import run_tool
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -36,4 +37,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

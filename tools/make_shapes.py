@@ -10,6 +10,7 @@ from _arguments import output_folder, seed, whole
 
 from mmtst.datasets import ShapesSettings, write_shapes
 from mmtst.datasets.shapes_writer import LAYOUTS
+from mmtst.utils.errors import run_tool
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -59,4 +60,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

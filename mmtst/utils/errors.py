@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
 _MOST_SHOWN = 2000
 
 
@@ -56,6 +60,17 @@ def _show(value: object) -> str:
 
 class TrainingError(RuntimeError):
     """Report why a training that has begun cannot go on, and what may help."""
+
+
+def run_tool(tool: Callable[[], object]) -> None:
+    """Run a tool; end with the message alone where a user can mend it."""
+    try:
+        tool()
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        sys.exit(f'{Path(sys.argv[0]).stem}: {message}')
 
 
 def explain(error: BaseException) -> str | None:
