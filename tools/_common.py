@@ -185,6 +185,10 @@ def check_file(path: str | None, where: str) -> None:
     Raises:
         ConfigError: There is no such file.
     """
+    if path is not None and not isinstance(path, str):
+        raise ConfigError(
+            'a checkpoint is named by its path or URL', where=where, got=path
+        )
     if path is None or '://' in path or os.path.isfile(path):
         return
     raise ConfigError(

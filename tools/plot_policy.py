@@ -11,7 +11,12 @@ from _common import run
 from mmtst.augmentation import OPERATORS
 from mmtst.engine.policy_log import read_policy_log
 from mmtst.utils.errors import ConfigError
-from mmtst.visualization import plot_all, plot_selected, policy_curves
+from mmtst.visualization import (
+    PolicyCurves,
+    plot_all,
+    plot_selected,
+    policy_curves,
+)
 from mmtst.visualization.policy_plots import SELECTED_OPERATORS
 
 
@@ -60,13 +65,20 @@ def main(argv: list[str] | None = None) -> None:
     every = Path(args.out_dir) / 'policy_all.png'
     check_files_to_write('--out-dir', [selected, every])
     curves = [
-        policy_curves(read_policy_log(path), label)
-        for path, label in zip(files, labels, strict=True)
+        _curves(path, label) for path, label in zip(files, labels, strict=True)
     ]
     plot_selected(curves, selected, args.operators)
     plot_all(curves, every)
     print(f'selected operators: {selected}')
     print(f'all operators:      {every}')
+
+
+def _curves(path: Path, label: str) -> PolicyCurves:
+    """Read the curves of a file; errors name it."""
+    try:
+        return policy_curves(read_policy_log(path), label)
+    except ConfigError as error:
+        raise ConfigError(f'{path}: {error}') from error
 
 
 def _find(path: Path) -> Path:

@@ -50,7 +50,7 @@ class CIFAR100(Dataset[Any]):
             will do; ``meta`` says how many classes there are.
         split: ``train`` or ``test``. Test images are neither cropped nor
             flipped.
-        crop_padding: Border for the random crop, in pixels.
+        crop_padding: Border for the random crop, 0 to 32 pixels.
         flip: Probability of a horizontal flip.
         batched: Whether a training batch has one data sample for all. Batch
             augments such as mixup need one for each image, ``False``; the
@@ -87,7 +87,11 @@ class CIFAR100(Dataset[Any]):
         check_choice('train_dataloader.dataset.split', split, SPLITS)
         self._where = where = f'{_LOADERS[split]}.dataset'
         check_number(
-            f'{where}.crop_padding', crop_padding, least=0, whole=True
+            f'{where}.crop_padding',
+            crop_padding,
+            least=0,
+            most=SIDE,
+            whole=True,
         )
         check_number(f'{where}.flip', flip, least=0, most=1)
         check_flag(f'{where}.batched', batched)

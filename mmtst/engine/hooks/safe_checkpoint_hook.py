@@ -97,6 +97,7 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
         """Look at the folder, and clear away what a killed run left."""
         lock_folders(runner.work_dir, self._check_folder(runner))
         self._check_start(runner)
+        self._check_name()
         hub = runner.message_hub
         claims = take_claims(hub.runtime_info, hub._resumed_keys)
         super().before_train(runner)
@@ -267,6 +268,17 @@ class SafeCheckpointHook(CheckpointHook):  # type: ignore[misc]
         hub = runner.message_hub.runtime_info
         known = {k: v for k, v in hub.items() if k.startswith('best_')}
         return own, known
+
+    def _check_name(self) -> None:
+        """Refuse one name for all checkpoints: each would be written over."""
+        template = self.filename_tmpl
+        if template is not None and '{}' not in template:
+            raise ConfigError(
+                'all checkpoints would have one name',
+                where='default_hooks.checkpoint.filename_tmpl',
+                got=template,
+                allowed="a name with {}, such as 'epoch_{}.pth'",
+            )
 
     def _check_start(self, runner: Any) -> None:
         """Refuse to train on from weights that are not finite."""

@@ -77,7 +77,7 @@ _ARGUMENTS: dict[str, tuple[Callable[[Place], Command], tuple[str, ...]]] = {
     ),
     'train: work dir below a file': (
         _tool('train', '{plain}', '--work-dir', 'a/b', files={'a': 'mine'}),
-        ('a/b',),
+        ('work-dir',),
     ),
     'train: an option without a value': (
         _tool('train', '{plain}', *_WORK, '--cfg-options', 'model'),
@@ -121,7 +121,7 @@ _ARGUMENTS: dict[str, tuple[Callable[[Place], Command], tuple[str, ...]]] = {
     ),
     'test: --out below a file': (
         _tool('test', '{plain}', '{student}', *_WORK, '--out', 'a/b.pkl',
-              files={'a': 'mine'}), ('a/b.pkl',)
+              files={'a': 'mine'}), ('--out',)
     ),
     'test: --show-dir is a file': (
         _tool('test', '{plain}', '{student}', *_WORK, '--show-dir', 'a',
@@ -155,7 +155,8 @@ _ARGUMENTS: dict[str, tuple[Callable[[Place], Command], tuple[str, ...]]] = {
     ),
     **{
         f'browse: {name}': (
-            _tool('browse_augmentation', '{distill}', *given), (name,)
+            _tool('browse_augmentation', '{distill}', *given),
+            (name.strip(),),
         )
         for name, given in {
             '--num': ('--num', '0'),
@@ -203,7 +204,6 @@ _ARGUMENTS: dict[str, tuple[Callable[[Place], Command], tuple[str, ...]]] = {
             (('--network', 'deep'), 'network'),
             (('--out', 'f'), 'f'),
             (('--out', 'a/p.pth'), 'a/p|a'),
-            (('--out', '{{net}}.pth'), 'out|net'),
             (('--docs', 'gone.md'), 'gone'),
         )
     },
@@ -296,7 +296,7 @@ def cases() -> list[Case]:
     for name, files in _CONFIGS.items():
         file = next(iter(files or {'c.py': None}))
         prepare = _tool('train', file, *_WORK, files=files)
-        words = (file.replace('.', r'\.') + '|model',)
+        words = (file.replace('.', r'\.') + '|model|custom_imports',)
         found.append(
             Case(f'config {name}', 'arguments of tools', prepare, 'clear',
                  words)

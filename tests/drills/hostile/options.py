@@ -27,7 +27,7 @@ _DISTILL: list[str] = [
         'lr=0', 'lr=nan', 'momentum=1', 'clip_grad=tight',
         'search_temperature=0', 'budget=2', 'budget=all', 'batch_size=0',
         'report_batches=-1', 'max_nonfinite=x', 'log_interval=0', 'at=soon',
-        'at=[-1]', 'at=[1,1]', 'at=[99]', 'at=[]', 'by_epoch=maybe',
+        'at=[-1]', 'at=[1,1]', 'at=[99]', 'by_epoch=maybe',
         'seed=-1', 'probe=maybe', 'alrs=3', 'alrs.treshold=0.1',
         'iteration=5',
     )),

@@ -363,3 +363,19 @@ def test_a_training_leaves_the_folder_to_the_next_when_it_ends(
     # What is evaluated afterwards does not take it again.
     runner.call_hook('before_run')
     assert not is_held(runner)
+
+
+def test_one_name_for_all_checkpoints_is_refused(make_runner) -> None:
+    runner = run(make_runner, train=False, filename_tmpl='epoch.pth')
+    with pytest.raises(ConfigError, match='filename_tmpl'):
+        runner.train()
+    assert names(runner) == []
+
+
+def test_weights_that_are_not_finite_are_no_start(make_runner) -> None:
+    runner = run(make_runner, train=False)
+    with torch.no_grad():
+        next(runner.model.parameters()).fill_(float('nan'))
+    with pytest.raises(ConfigError, match='not finite'):
+        runner.train()
+    assert names(runner) == []
