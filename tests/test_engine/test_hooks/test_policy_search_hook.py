@@ -375,8 +375,8 @@ def test_a_model_without_a_policy_is_refused(make_runner) -> None:
 @pytest.mark.parametrize(
     ('options', 'words'),
     [
-        ({'at': 3}, 'must be a list'),
-        ({'at': '3'}, 'must be a list'),
+        ({'at': 3}, 'a list'),
+        ({'at': '3'}, 'a list'),
         ({'at': [-1]}, 'from 0'),
         ({'at': [1.5]}, 'an integer'),
         ({'at': [True]}, 'an integer'),
