@@ -429,7 +429,8 @@ def test_other_roi_heads_are_refused(name: str, side: str) -> None:
 def test_a_student_without_roi_head_is_refused() -> None:
     with pytest.raises(ConfigError, match='RetinaNet') as error:
         build(tiny_retinanet())
-    assert 'model.architecture.roi_head' in str(error.value)
+    assert '_recorders' in str(error.value)
+    assert "source='neck'" in str(error.value)
 
 
 def test_one_stage_pairs_share_none() -> None:
