@@ -292,7 +292,8 @@ def test_resume_goes_on_from_the_newest_whole_checkpoint(
     assert (resume, load_from) == (False, None)
     assert 'the training starts at its beginning' in said
     whole, cut = tmp_path / 'epoch_1.pth', tmp_path / 'epoch_2.pth'
-    content = dict(meta=dict(epoch=1, iter=2), state_dict={})
+    weights = dict(x=torch.zeros(1))
+    content = dict(meta=dict(epoch=1, iter=2), state_dict=weights)
     torch.save(content, whole)
     cut.write_bytes(whole.read_bytes()[:100])
     resume, load_from, said = resumed()
@@ -328,7 +329,8 @@ def test_resume_looks_where_checkpoints_are_saved(
 ):
     (tmp_path / 'out' / 'work').mkdir(parents=True)
     path = tmp_path / 'out' / 'work' / 'run.2.pth'
-    torch.save(dict(meta=dict(epoch=2, iter=4), state_dict={}), path)
+    weights = dict(x=torch.zeros(1))
+    torch.save(dict(meta=dict(epoch=2, iter=4), state_dict=weights), path)
     cfg = prepare(
         plain_config,
         '--work-dir',
