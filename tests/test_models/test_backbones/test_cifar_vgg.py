@@ -47,4 +47,6 @@ def test_equals_the_formulas(depth, counts):
 def test_depths_that_do_not_exist(depth):
     with pytest.raises(ConfigError, match=r'model\.backbone\.depth') as error:
         CIFARVGG(depth)
-    assert 'allowed: 8, 11, 13, 16, 19' in str(error.value)
+    whole = type(depth) is int
+    allowed = '8, 11, 13, 16, 19' if whole else 'an integer'
+    assert f'allowed: {allowed}' in str(error.value)
