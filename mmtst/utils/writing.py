@@ -28,7 +28,8 @@ def writing(path: str | Path) -> Iterator[None]:
             error.filename = str(path)
         raise
     except RuntimeError as error:
-        if 'inline_container' not in str(error):
+        own = ('inline_container', 'Parent directory')
+        if not any(words in str(error) for words in own):
             raise
         raise OSError(
             errno.EIO,

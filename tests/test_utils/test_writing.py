@@ -24,11 +24,11 @@ def test_a_full_disk_is_named() -> None:
     assert caught.value.filename == 'a/b.png'
 
 
-def test_torchs_own_error_is_named(tmp_path: Path) -> None:
-    path = tmp_path / 'none' / 'a.pth'
-    with pytest.raises(OSError, match=r'a\.pth'), writing(path):
-        # Its writer cannot open a file in a folder that is not there.
-        torch._C.PyTorchFileWriter(str(path), True, 64)
+def test_torchs_own_error_is_named() -> None:
+    if not Path('/dev/full').exists():
+        pytest.skip('no such device here')
+    with pytest.raises(OSError, match=r'a\.pth'), writing('a.pth'):
+        torch.save({'x': torch.zeros(10_000)}, '/dev/full')
 
 
 def test_other_errors_pass() -> None:
