@@ -480,7 +480,7 @@ def cases() -> list[Case]:
              'clear', ('work',)),
         Case('work dir lies in a read-only folder', _FAULTS,
              _read_only('train', 'up', '{distill}', '--work-dir', 'up/w'),
-             'clear', ('up/w',)),
+             'clear', ('work-dir',)),
         Case('folder of checkpoints is read-only', _FAULTS,
              _read_only('train', 'up', '{distill}', '--work-dir', 'work',
                         '--cfg-options',
