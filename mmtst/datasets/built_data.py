@@ -8,7 +8,7 @@ so. Here the data set itself is asked, after all of that.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +53,9 @@ def iter_parts(dataset: Any) -> Iterator[Any]:
     """
     inner = getattr(dataset, 'dataset', None)
     several = getattr(dataset, 'datasets', None)
-    if inner is not None and hasattr(inner, '__len__'):
+    if not isinstance(inner, str) and all(
+        hasattr(inner, name) for name in ('__len__', '__getitem__')
+    ):
         yield from iter_parts(inner)
     elif isinstance(several, (list, tuple)) and several:
         for part in several:
@@ -128,6 +130,8 @@ def _count_image(counts: DataCounts, info: Any) -> None:
     elif 'gt_label' in info:
         counts.kind = 'labels'
         given = info['gt_label']
+        if isinstance(given, Mapping):
+            return  # of several tasks
         several = isinstance(given, Sequence) or getattr(given, 'ndim', 0) > 0
         labels = [int(each) for each in given] if several else [int(given)]
     else:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from mmengine.dataset import BaseDataset
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -121,12 +123,16 @@ def check_loaded(
                     results, info, num_classes, ignored
                 )
             ]
+        load = partial(_run, steps, part)
+        if type(part).prepare_data is not BaseDataset.prepare_data:
+            # It gives its steps more than it says of a sample.
+            load = partial(_prepare, _set_apart(part))
         packed = [
-            (number, _run(steps, part, number, where))
+            (number, load(number, where))
             for number in spread(len(part), whole)
         ]
         if packed and all(each is None for _, each in packed):
-            _check_kept(steps, part, images, where)
+            _check_kept(load, part, images, where)
         findings += _inspect_packed(part, packed, channels)
     for mix in _iter_mixes(dataset):
         packed = [
@@ -169,7 +175,10 @@ def _run(steps: Sequence[Any], part: Any, number: int, where: str) -> Any:
 
 
 def _check_kept(
-    steps: Sequence[Any], part: Any, images: int | None, where: str
+    load: Callable[[int, str], Any],
+    part: Any,
+    images: int | None,
+    where: str,
 ) -> None:
     """Refuse a pipeline that drops all it is given.
 
@@ -177,7 +186,7 @@ def _check_kept(
     """
     numbers = spread(len(part), images)
     for number in numbers:
-        if _run(steps, part, number, where) is not None:
+        if load(number, where) is not None:
             return
     raise ConfigError(
         'the pipeline drops every image that was looked at',
@@ -218,13 +227,25 @@ def _set_apart(dataset: Any) -> Any:
 
 def _mix(dataset: Any, number: int, where: str) -> Any:
     """Return a sample of a wrapper with steps of its own."""
+    return _make(dataset, dataset.__getitem__, number, where)
+
+
+def _prepare(dataset: Any, number: int, where: str) -> Any:
+    """Return a sample as a data set of others prepares it."""
+    return _make(dataset, dataset.prepare_data, number, where)
+
+
+def _make(
+    dataset: Any, make: Callable[[int], Any], number: int, where: str
+) -> Any:
     try:
-        return dataset[number]
+        return make(number)
     except ConfigError:
         raise
     except Exception as error:
         said = str(error).strip().splitlines()
-        steps = ', '.join(type(step).__name__ for step in dataset.pipeline)
+        own = getattr(dataset.pipeline, 'transforms', dataset.pipeline)
+        steps = ', '.join(type(step).__name__ for step in own)
         raise ConfigError(
             'a sample of the data set cannot be made: '
             f'{type(error).__name__}: {said[0] if said else "no reason"}',
@@ -252,7 +273,8 @@ def _inspect_packed(
         shape = ' x '.join(map(str, inputs.shape))
         if not inputs.numel():
             problem = 'it has no pixels after the pipeline'
-        elif channels is not None and len(inputs) != channels:
+        # One mean stands for all channels.
+        elif channels not in (None, 1, len(inputs)):
             problem = (
                 'it has another number of channels than the model normalizes'
             )
@@ -285,7 +307,8 @@ def _inspect(
         yield 'its size is not what the annotations say', detail
     yield from _inspect_objects(results, info, size)
     label_map = results.get('gt_seg_map')
-    if label_map is not None and num_classes:
+    # Beside objects a map has classes of its own, as stuff beside things.
+    if label_map is not None and num_classes and 'instances' not in info:
         yield from _inspect_map(label_map, size, num_classes, ignored)
 
 
@@ -296,7 +319,10 @@ def _inspect_objects(
     if boxes is not None and len(boxes):
         corners = getattr(boxes, 'tensor', boxes)
         corners = np.asarray(corners, np.float64).reshape(len(boxes), -1)
-        if corners.shape[1] == 4:
+        flags = results.get('gt_ignore_flags')
+        if flags is not None and len(flags) == len(corners):
+            corners = corners[~np.asarray(flags, bool)]
+        if corners.shape[1] == 4 and len(corners):
             yield from _inspect_boxes(corners, size)
     flags = results.get('gt_ignore_flags')
     wanted = sum(
@@ -318,7 +344,7 @@ def _inspect_boxes(
     outside = 1 - left / np.maximum(area, 1e-6)
     for bad, problem in (
         (
-            outside > _MOST_OUTSIDE,
+            (area > 0) & (outside > _MOST_OUTSIDE),
             'more than half of a box lies outside of it',
         ),
         (beyond > _ROUNDING, 'a box leaves it'),

@@ -210,7 +210,7 @@ def _check_hub(runner: Any, hub: Any) -> None:
                 'two arrays of numbers of one length',
             )
     for key, value in hub['resumed_keys'].items():
-        needed = key in _SAVED_AGAIN or key.startswith(('train/', 'val/'))
+        needed = key in _SAVED_AGAIN
         needed = needed or runner.message_hub._resumed_keys.get(key) is True
         if not isinstance(value, bool) or (needed and not value):
             raise misfit(

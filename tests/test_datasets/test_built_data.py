@@ -142,3 +142,14 @@ def test_numbers_lie_evenly() -> None:
     assert spread(10, 3) == [0, 3, 6]
     assert spread(2, 5) == [0, 1]
     assert spread(3, None) == [0, 1, 2]
+
+
+def test_labels_of_several_tasks_are_left_alone() -> None:
+    counts = count_data(Labels([dict(color=1, shape=2)]))
+    assert (counts.images, counts.total) == (1, 0)
+
+
+def test_a_text_named_dataset_makes_no_wrapper() -> None:
+    part = Labels([0, 1])
+    part.dataset = 'voc'  # type: ignore[attr-defined]
+    assert list(iter_parts(part)) == [part]

@@ -15,6 +15,7 @@ from mmengine.registry import DefaultScope
 from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
+from mmtst.datasets import loaded_samples
 from mmtst.datasets.loaded_samples import check_loaded
 from mmtst.engine.seeded_samples import SeededDataset
 from mmtst.testing.coco import write_tiny_coco
@@ -111,8 +112,8 @@ def test_channels_are_those_that_the_model_normalizes(root: Path) -> None:
     dataset = detection(root, more=[PACK])
     assert check_loaded(dataset, 'here', channels=3) == []
     with pytest.raises(ConfigError, match='number of channels') as caught:
-        check_loaded(dataset, 'here', channels=1)
-    assert '3 x 96 x 128 for 1 channels' in str(caught.value)
+        check_loaded(dataset, 'here', channels=4)
+    assert '3 x 96 x 128 for 4 channels' in str(caught.value)
 
 
 def test_a_pipeline_that_drops_all_is_refused(root: Path) -> None:
@@ -136,7 +137,7 @@ def test_what_a_wrapper_mixes_is_run_on_copies(root: Path) -> None:
     dataset = SeededDataset(mixed(root, mosaic))
     assert check_loaded(dataset, 'here', channels=3) == []
     with pytest.raises(ConfigError, match='number of channels'):
-        check_loaded(dataset, 'here', images=0, channels=1)
+        check_loaded(dataset, 'here', images=0, channels=4)
     assert dataset.dataset.pipeline[0].results_cache == []
 
 
@@ -215,3 +216,72 @@ def test_palettes_hold_labels(tmp_path: Path) -> None:
     palette.putdata([2] * 48)
     palette.save(tmp_path / 'map/b.png')
     assert check_loaded(dataset, 'here', num_classes=3) == []
+
+
+# What is unusual, and right
+
+
+def test_maps_of_stuff_beside_objects_have_classes_of_their_own(
+    root: Path,
+) -> None:
+    """As mmdet's HTC has: 80 classes of objects, 183 of stuff."""
+    (root / 'stuff').mkdir()
+    for number in range(1, 5):
+        stuff = filled(150, 96, 128)
+        Image.fromarray(stuff).save(root / f'stuff/{number:012d}.png')
+    load = [LOAD[0], dict(LOAD[1], with_seg=True)]
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = CocoDataset(
+            data_root=str(root),
+            ann_file=ANNOTATIONS,
+            data_prefix=dict(img='train2017/', seg='stuff/'),
+            pipeline=load,
+        )
+    assert check_loaded(dataset, 'here', num_classes=80) == []
+
+
+class GivesItself(CocoDataset):
+    """Give its steps more than it says of a sample, as mmyolo's sets do."""
+
+    def prepare_data(self, idx: int) -> Any:
+        info = self.get_data_info(idx)
+        info['dataset'] = self
+        return self.pipeline(info)
+
+
+def needs_the_dataset(results: dict[str, Any]) -> dict[str, Any]:
+    results['others'] = len(results['dataset'])
+    return results
+
+
+def test_data_sets_prepare_samples_in_their_own_way(root: Path) -> None:
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        dataset = GivesItself(
+            data_root=str(root),
+            ann_file=ANNOTATIONS,
+            data_prefix=dict(img='train2017/'),
+            pipeline=[*LOAD, needs_the_dataset],
+        )
+    assert check_loaded(dataset, 'here') == []
+    (root / 'train2017/000000000001.png').unlink()
+    with pytest.raises(ConfigError, match='LoadImageFromFile'):
+        check_loaded(dataset, 'here')
+
+
+@pytest.mark.parametrize('channels', [None, 1, 3])
+def test_one_mean_stands_for_all_channels(
+    root: Path, channels: int | None
+) -> None:
+    more = [dict(type='PackDetInputs')]
+    dataset = detection(root, more=more)
+    assert check_loaded(dataset, 'here', channels=channels) == []
+
+
+def test_boxes_without_an_area_or_ignored_are_not_outside() -> None:
+    results = dict(
+        img=np.zeros((40, 60, 3), np.uint8),
+        gt_bboxes=np.array([[5, 5, 5, 9], [100, 5, 120, 9], [1, 1, 9, 9]]),
+        gt_ignore_flags=np.array([False, True, False]),
+    )
+    info = dict(height=40, width=60)
+    assert list(loaded_samples._inspect(results, info, 0, 255)) == []

@@ -161,7 +161,6 @@ SPOILED = [
     (put(1, *HUB, 'runtime_info', 3), 'no string'),
     (put('yes', *RESUMED, 'iter'), 'resumed_keys.iter'),
     (put(False, *RESUMED, 'iter'), 'resumed_keys.iter'),
-    (put(False, *RESUMED, 'train/lr'), 'resumed_keys.train/lr'),
     (
         put(history(_log_history='x'), *HUB, 'log_scalars', 'train/lr'),
         'log_scalars.train/lr',
@@ -434,3 +433,12 @@ def test_what_was_kept_has_to_be_of_the_same_kind(
         return
     with pytest.raises(ConfigError, match=r'x\.\.a'):
         check_kept(Runner, {'.a': given}, {'.a': own}, 'x')
+
+
+@pytest.mark.parametrize('key', ['train/lr', 'train/of_a_users_hook'])
+def test_scalars_that_were_not_saved_stop_nothing(resume, key: str) -> None:
+    """A hook may log some with ``resumed=False``; mmengine notes the name."""
+    runner = resume(put(False, *RESUMED, key))
+    runner.train()
+    assert runner.model.trained != []
+    assert runner.message_hub._resumed_keys['train/lr'] is True

@@ -178,6 +178,7 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
             own = _plain_state(bare_model(runner))
             kept = checkpoint.get(_KEY)
             self._restored = check_kept(runner, kept, own, _KEY)
+            _forget_unsaved(checkpoint['message_hub'])
             _disarm(runner, checkpoint['message_hub'])
 
     def _restore_preprocessor(self, runner: Any) -> None:
@@ -190,6 +191,17 @@ class ExactResumeHook(Hook):  # type: ignore[misc]
 
     def _stream(self, *parts: int | str) -> int:
         return derive_seed(self._seed, *parts, get_rank())
+
+
+def _forget_unsaved(hub: dict[str, Any]) -> None:
+    """Drop the names of what was not saved: who logs it says so anew.
+
+    Where a name is marked and its next entry is not, or the other way round,
+    mmengine stops.
+    """
+    marks = hub['resumed_keys']
+    for key in [key for key, saved in marks.items() if saved is False]:
+        del marks[key]
 
 
 def _disarm(runner: Any, hub: dict[str, Any]) -> None:

@@ -128,7 +128,8 @@ def test_the_channels_that_the_model_normalizes_are_compared(
     root: Path,
 ) -> None:
     model = Model()
-    model.data_preprocessor = DetDataPreprocessor(mean=[0.0], std=[1.0])
+    model.data_preprocessor = nn.Module()
+    model.data_preprocessor.register_buffer('mean', torch.zeros(4, 1, 1))
     with pytest.raises(ConfigError, match='number of channels'):
         DataCheckHook().before_train(runner_of(root, model))
     model.data_preprocessor = DetDataPreprocessor(
