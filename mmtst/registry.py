@@ -75,7 +75,7 @@ def check_config(cfg: Any, where: str, registry: Registry) -> None:
         )
     options = options_of(found)
     given = set(cfg) - {'type', '_scope_'}
-    name = found.__name__
+    name = getattr(found, '__name__', str(kind))
     if not options.is_open:
         check_keys(where, sorted(given, key=str), options.named, name)
     for key, option in options.named.items():

@@ -1,5 +1,6 @@
 """The registries are found from every scope and import their own modules."""
 
+import functools
 import subprocess
 import sys
 
@@ -65,3 +66,16 @@ def test_every_registry_builds_what_checks_itself(root):
     with pytest.raises(ConfigError, match='did you mean loss_weight'):
         root.build(dict(type='mmtst.MimicLoss', los_weight=1.0))
     assert root.build(dict(type='mmtst.MimicLoss', loss_weight=2)) is not None
+
+
+def halved(value, by):
+    return value / by
+
+
+def test_what_has_no_name_of_its_own_is_checked_too():
+    """Packages register functions of which some arguments are set."""
+    things = Registry('thing', scope='test_partial')
+    things.register_module('half', module=functools.partial(halved, by=2))
+    registry.check_config(dict(type='half', value=4), 'here', things)
+    with pytest.raises(ConfigError, match='here'):
+        registry.check_config(dict(type='half', valu=4), 'here', things)

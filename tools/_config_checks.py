@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, MODELS, DefaultScope
 
 from mmtst.registry import check_config
@@ -81,7 +82,7 @@ def check_training(cfg: Config) -> None:
             if isinstance(hook, Mapping):
                 plain = {k: v for k, v in hook.items() if k != 'priority'}
                 check_config(plain, where, HOOKS)
-            elif hook is not None:
+            elif hook is not None and not isinstance(hook, Hook):
                 raise _wrong(where, hook, "dict(type='NAME', ...)")
 
 
